@@ -1,0 +1,1 @@
+"""What things are: words, tables, money, arrays. No I/O, no clock."""

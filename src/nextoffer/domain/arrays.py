@@ -1,0 +1,100 @@
+"""The shapes knowledge travels in: numpy columns, and text columns that can be memory-mapped."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.integer[Any]]
+Bools = npt.NDArray[np.bool_]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Strings:
+    """n texts as one UTF-8 blob; None is kept apart from the empty text.
+
+    Parameters
+    ----------
+    blob : (total bytes,) uint8
+    ends : (n,) int64, where each text ends in the blob; a negative value −1 − end marks None
+    """
+
+    blob: Bytes
+    ends: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, texts: Iterable[str | None]) -> Strings:
+        """Pack any iterable of texts."""
+        parts, ends, end = [], [], 0
+        for text in texts:
+            if text is None:
+                ends.append(-1 - end)
+                continue
+            raw = text.encode()
+            parts.append(raw)
+            end += len(raw)
+            ends.append(end)
+        return cls(np.frombuffer(b"".join(parts), dtype=np.uint8), np.array(ends, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.ends)
+
+    def __getitem__(self, row: int) -> str | None:
+        end = int(self.ends[row])
+        if end < 0:
+            return None
+        return self.blob[self._start(row) : end].tobytes().decode()
+
+    def _start(self, row: int) -> int:
+        before = int(self.ends[row - 1]) if row > 0 else 0
+        return before if before >= 0 else -1 - before
+
+    def __iter__(self) -> Iterator[str | None]:
+        return (self[row] for row in range(len(self)))
+
+    def text(self, row: int) -> str:
+        """The text at `row`, which must not be None (ids never are)."""
+        value = self[row]
+        if value is None:
+            raise ValueError(f"row {row} holds no text")
+        return value
+
+    def find(self, text: str) -> int:
+        """Row of `text` in a *sorted* column without None; −1 if it is not there. O(log n), no copy."""
+        row = bisect_left(_Sorted(self), text.encode())
+        return row if row < len(self) and self[row] == text else -1
+
+
+class _Sorted:
+    """Bytes of each text, as bisect wants them: UTF-8 order is code point order."""
+
+    def __init__(self, strings: Strings) -> None:
+        self.strings = strings
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    def __getitem__(self, row: int) -> bytes:
+        strings = self.strings
+        return strings.blob[strings._start(row) : int(strings.ends[row])].tobytes()
+
+
+def ranges(starts: Ints, counts: Ints) -> npt.NDArray[np.int64]:
+    """Concatenated `start, start + 1, …` runs: positions of several slices at once.
+
+    >>> ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    counts = np.asarray(counts, dtype=np.int64)
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    offsets = np.repeat(np.asarray(starts, dtype=np.int64) - (ends - counts), counts)
+    positions: npt.NDArray[np.int64] = np.arange(total, dtype=np.int64) + offsets
+    return positions
