@@ -5,15 +5,19 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Floats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.integer[Any]]
 Bools = npt.NDArray[np.bool_]
 Bytes = npt.NDArray[np.uint8]
+_NO_TEXT = np.zeros(1, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +46,28 @@ class Strings:
             end += len(raw)
             ends.append(end)
         return cls(np.frombuffer(b"".join(parts), dtype=np.uint8), np.array(ends, dtype=np.int64))
+
+    @classmethod
+    def from_arrow(cls, column: pa.Array | pa.ChunkedArray) -> Strings:
+        """Pack an Arrow text column (string, large_string or a dictionary of them; chunks and nulls may be).
+
+        Whole buffers are copied; no text becomes a Python object.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        texts = pa.concat_arrays(
+            [pa.array([], pa.large_string()), *(c.cast(pa.large_string()) for c in chunks)]
+        )
+        # Arrow allows stray bytes under a null; an empty text in its place has none.
+        filled = pc.fill_null(texts, "")
+        offsets = (
+            np.frombuffer(filled.buffers()[1], dtype=np.int64)[: len(filled) + 1] if len(filled) else _NO_TEXT
+        )
+        blob = np.frombuffer(filled.buffers()[2] or b"", dtype=np.uint8)[: offsets[-1]].copy()
+        ends = np.where(texts.is_null().to_numpy(zero_copy_only=False), -1 - offsets[1:], offsets[1:])
+        return cls(blob, ends)
 
     def __len__(self) -> int:
         return len(self.ends)

@@ -1,0 +1,85 @@
+"""Canonical tables + as_of -> feature tables, one SQL file each, then numpy columns."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+from nextoffer.engines.engine import Engine
+from nextoffer.errors import TooLittleHistoryError
+from nextoffer.features.interactions import Features, load_features
+
+SQL_FILES = (
+    "products_index",
+    "customers_known",
+    "orders_known",
+    "lines",
+    "net_lines",
+    "customers_index",
+    "purchases",
+    "shop_orders",
+    "pairs",
+    "rfm",
+    "cooccurrence",
+    "popularity",
+)
+"""The feature tables, each reading only canonical tables and those before it."""
+
+
+def build_features(
+    engine: Engine,
+    history_folder: Path,
+    out: Path,
+    as_of: datetime,
+    stride: int = 1,
+    half_life_days: float = 90.0,
+) -> Features:
+    """What the shop's history says at `as_of`: writes each feature table to `out`, returns them as columns.
+
+    Parameters
+    ----------
+    engine : runs the SQL; afterwards every feature table can be read from it by name
+    history_folder : canonical Parquet tables, at least orders and products
+    out : folder for `<table>.parquet`, made if missing
+    as_of : aware; the first moment that is not known
+    stride : keep every stride-th customer in the order of ids; above 1 guests are left out
+    half_life_days : age at which an order counts half in `pairs.weight`
+
+    Raises
+    ------
+    TooLittleHistoryError : no customer bought and kept anything before `as_of`.
+    """
+    if as_of.tzinfo is None:
+        raise ValueError(f"as_of must carry a time zone, got {as_of.isoformat()}")
+    out.mkdir(parents=True, exist_ok=True)
+    moment = as_of.astimezone(UTC).replace(tzinfo=None)
+    params = {"as_of": moment, "stride": stride, "half_life_days": half_life_days}
+    engine.tables(history_folder)
+    for name in SQL_FILES:
+        engine.sql(sql_text(name), params, out / f"{name}.parquet")
+        if name == "customers_index":
+            _require_customers(engine, as_of)
+    return load_features(out, as_of, stride, half_life_days)
+
+
+def sql_text(name: str) -> str:
+    """The SQL of one feature table."""
+    return files("nextoffer.features").joinpath(f"{name}.sql").read_text("utf-8")
+
+
+def _require_customers(engine: Engine, as_of: datetime) -> None:
+    if engine.arrow("SELECT COUNT(*) AS n FROM customers_index")["n"][0].as_py() > 0:
+        return
+    span = engine.arrow(
+        "SELECT COUNT(customer_id) AS n, CAST(MIN(ordered_at) AS VARCHAR) AS first,"
+        " CAST(MAX(ordered_at) AS VARCHAR) AS last FROM orders"
+    ).to_pylist()[0]
+    if not span["n"]:
+        found = "no order line names a customer; map the column customer_id under [history.orders]"
+    else:
+        found = (
+            f"the order lines run from {span['first']} to {span['last']} UTC; "
+            "choose a later --as-of, or give an older history"
+        )
+    raise TooLittleHistoryError(f"No customer bought and kept anything before {as_of.isoformat()}: {found}.")

@@ -1,0 +1,76 @@
+"""The catalogue as columns: what each product is called, costs, and whether it may be offered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from nextoffer.domain.arrays import Bools, Floats, Ints, Strings
+from nextoffer.domain.money import minor_digits
+from nextoffer.engines.engine import Engine
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Catalogue:
+    """Products in the order of their sorted ids.
+
+    `price` and `unit_cost` are integer minor units (`digits` decimals), 0 where no price is known; `stock` is
+    NaN where it is not tracked, `shelf_life_days` NaN where unknown.
+    """
+
+    currency: str
+    digits: int
+    ids: Strings
+    title: Strings
+    url: Strings
+    image_url: Strings
+    category: Strings
+    brand: Strings
+    price: Ints
+    unit_cost: Ints
+    stock: Floats
+    shelf_life_days: Floats
+    repeatable: Bools
+    restricted: Bools
+    hidden: Bools
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def prices(self) -> Floats:
+        """List prices in currency units, for models."""
+        return np.asarray(self.price / 10.0**self.digits, dtype=np.float64)
+
+
+def read_catalogue(engine: Engine, currency: str, margin_share: float) -> Catalogue:
+    """The canonical `products` table as columns; an unknown cost is price × (1 − margin_share)."""
+    digits = minor_digits(currency)
+    table = engine.arrow(
+        "SELECT product_id, title, url, image_url, category, brand, "
+        f"CAST(ROUND(COALESCE(price, 0) * {10**digits}) AS BIGINT) AS price, "
+        f"CAST(ROUND(unit_cost * {10**digits}) AS BIGINT) AS unit_cost, "
+        "stock, shelf_life_days, COALESCE(repeatable, FALSE) AS repeatable, "
+        "COALESCE(restricted, FALSE) AS restricted, COALESCE(hidden, FALSE) AS hidden "
+        "FROM products ORDER BY product_id"
+    )
+    price = _numbers(table, "price").astype(np.int64)
+    cost = _numbers(table, "unit_cost")
+    assumed = np.rint(price * (1.0 - margin_share))
+    texts = ("product_id", "title", "url", "image_url", "category", "brand")
+    return Catalogue(
+        currency,
+        digits,
+        *(Strings.from_arrow(table[name]) for name in texts),
+        price,
+        np.where(np.isnan(cost), assumed, cost).astype(np.int64),
+        _numbers(table, "stock").astype(np.float32),
+        _numbers(table, "shelf_life_days").astype(np.float32),
+        *(_numbers(table, name).astype(bool) for name in ("repeatable", "restricted", "hidden")),
+    )
+
+
+def _numbers(table: pa.Table, name: str) -> Floats:
+    """A numeric or boolean column as float64, NaN for null."""
+    return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -1,0 +1,30 @@
+-- One row per order of which something was kept. order_rank 1 is the customer's newest order, of two at the
+-- same moment the one with the lower id; it is null for guests.
+WITH totals AS (
+    SELECT order_row, MIN(customer_row) AS customer_row, COUNT(*) AS n_products, SUM(revenue) AS revenue
+    FROM purchases
+    GROUP BY order_row
+),
+ranked AS (
+    SELECT
+        t.order_row, t.customer_row, t.n_products, t.revenue, o.order_id, o.age_days,
+        ROW_NUMBER() OVER (PARTITION BY t.customer_row ORDER BY o.ordered_at DESC, t.order_row) AS order_rank
+    FROM totals t
+    JOIN orders_known o ON o.order_row = t.order_row
+    WHERE t.customer_row IS NOT NULL
+    UNION ALL
+    SELECT t.order_row, t.customer_row, t.n_products, t.revenue, o.order_id, o.age_days, NULL
+    FROM totals t
+    JOIN orders_known o ON o.order_row = t.order_row
+    WHERE t.customer_row IS NULL
+)
+SELECT
+    CAST(order_row AS INTEGER) AS order_row,
+    CAST(order_id AS VARCHAR) AS order_id,
+    CAST(customer_row AS INTEGER) AS customer_row,
+    CAST(age_days AS INTEGER) AS age_days,
+    CAST(n_products AS INTEGER) AS n_products,
+    CAST(revenue AS BIGINT) AS revenue,
+    CAST(order_rank AS INTEGER) AS order_rank
+FROM ranked
+ORDER BY order_row
