@@ -134,7 +134,11 @@ class LedgerError(NextOfferError):
 
 
 class BadRecordError(LedgerError, ValueError):
-    """A record is malformed: names the row, the field and the value."""
+    """A record is malformed: names the row, the field and the value; `field` is the part at fault."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(message)
 
 
 class CampaignError(NextOfferError, ValueError):

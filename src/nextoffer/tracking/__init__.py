@@ -1,0 +1,1 @@
+"""Who was assigned, what was decided, what happened: written before anything leaves the house."""

@@ -1,0 +1,213 @@
+"""The ledger's database: opened safely, written in short exclusive transactions, its errors explained."""
+
+from __future__ import annotations
+
+import fcntl
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from nextoffer.errors import LedgerError
+from nextoffer.tracking.schema import SCHEMA_VERSION, metadata, schema_version
+
+BUSY_SECONDS = 30
+# Before this version SQLite can lose a write when one process checkpoints while another resets the log.
+_SAFE_WAL = (3, 51, 3)
+
+
+def connect(url: str, *, checkpoints: bool) -> Engine:
+    """An engine on a ledger whose folder and tables exist; creates them if they do not.
+
+    Raises
+    ------
+    LedgerError : the URL is no database, it cannot be reached or written, or a newer version wrote it.
+    """
+    target = _parsed(url)
+    with explained(target):
+        engine = _engine(target, checkpoints)
+        with _alone(target):
+            _prepare(engine)
+    return engine
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One exclusive transaction: committed, and on disk, when the block ends."""
+    with (
+        explained(engine.url),
+        engine.connect().execution_options(nextoffer_write=True) as connection,
+        connection.begin(),
+    ):
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One consistent view of the ledger; blocks nobody."""
+    with explained(engine.url), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def explained(target: URL) -> Iterator[None]:
+    """Turn a database's errors into one sentence that says what to do; nothing personal is in it."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+        raise LedgerError(f"the ledger {_shown(target)}: {_advice(cause)}") from error
+    except OSError as error:
+        raise LedgerError(
+            f"the ledger {_shown(target)}: {error.strerror or error}. "
+            "Give the folder to the user nextoffer runs as, or change `store` in nextoffer.toml."
+        ) from error
+
+
+def checkpoint(engine: Engine) -> None:
+    """Move what the write-ahead log holds into the SQLite file and empty the log; elsewhere nothing."""
+    if engine.dialect.name != "sqlite":
+        return
+    with explained(engine.url):
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+        finally:
+            raw.close()
+
+
+def concurrency_warning(engine: Engine, n_writers: int) -> str | None:
+    """What to tell an operator whose several workers write to an SQLite with the known log race."""
+    if engine.dialect.name != "sqlite" or n_writers < 2 or sqlite3.sqlite_version_info >= _SAFE_WAL:
+        return None
+    return (
+        f"{n_writers} processes write to SQLite {sqlite3.sqlite_version}, which has a rare race in its "
+        "write-ahead log (mended in 3.51.3). Use one worker, a newer SQLite, or PostgreSQL as `store`."
+    )
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError:
+        raise LedgerError(
+            'store is not a database URL. Write store = "sqlite:///var/nextoffer.sqlite" '
+            'or "postgresql+psycopg://user@host/name" in nextoffer.toml.'
+        ) from None
+
+
+def _engine(target: URL, checkpoints: bool) -> Engine:
+    try:
+        if target.get_backend_name() != "sqlite":
+            return create_engine(target, hide_parameters=True, pool_pre_ping=True)
+        path = _file_of(target)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(target, hide_parameters=True, connect_args={"timeout": BUSY_SECONDS})
+    except (NoSuchModuleError, ImportError) as error:
+        raise LedgerError(
+            f"the ledger {_shown(target)}: its driver is not installed ({error}). "
+            "Install it with: pip install 'nextoffer[postgresql]'."
+        ) from None
+
+    @event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say, not where sqlite3 guesses
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous = FULL")
+        if not checkpoints:
+            cursor.execute("PRAGMA wal_autocheckpoint = 0")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that turns into a writer fails at once if another wrote meanwhile.
+        write = connection.get_execution_options().get("nextoffer_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _alone(target: URL) -> Iterator[None]:
+    """Two processes that open a new SQLite ledger at once take turns: changing the log mode cannot wait."""
+    path = _file_of(target) if target.get_backend_name() == "sqlite" else None
+    if path is None:
+        yield
+        return
+    with open(path.with_name(path.name + ".lock"), "a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _prepare(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA journal_mode = WAL").close()
+        finally:
+            raw.close()
+    with writing(engine) as connection:
+        metadata.create_all(connection)
+        versions = connection.execute(select(schema_version.c.version)).scalars().all()
+        if not versions:
+            connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
+    if versions and max(versions) > SCHEMA_VERSION:
+        raise LedgerError(
+            f"the ledger {_shown(engine.url)} has format {max(versions)}; this nextoffer reads up to "
+            f"{SCHEMA_VERSION}. Upgrade nextoffer, or name another `store` in nextoffer.toml."
+        )
+
+
+def _file_of(target: URL) -> Path | None:
+    name = target.database
+    return Path(name) if name and name != ":memory:" and not name.startswith("file:") else None
+
+
+def _shown(target: URL) -> str:
+    return target.render_as_string(hide_password=True)
+
+
+def _advice(cause: str) -> str:
+    """What the database said, and what to do about it."""
+    low = cause.lower()
+    for sign, advice in (
+        (
+            "disk is full",
+            "the disk is full; nothing of this batch was recorded. Free some space and repeat it.",
+        ),
+        (
+            "no space left",
+            "the disk is full; nothing of this batch was recorded. Free some space and repeat it.",
+        ),
+        (
+            "locked",
+            f"another process has been writing for {BUSY_SECONDS} s; nothing of this batch was recorded. "
+            "Repeat it, and find out what holds the file open.",
+        ),
+        (
+            "not a database",
+            "the file is not an SQLite database. Move it away, or name another `store` in nextoffer.toml.",
+        ),
+        (
+            "malformed",
+            "the file is damaged. Restore it from a backup; do not delete it, it holds the holdout.",
+        ),
+        (
+            "unable to open",
+            "the file cannot be opened. Give its folder to the user nextoffer runs as, "
+            "or change `store` in nextoffer.toml.",
+        ),
+        (
+            "readonly",
+            "the file cannot be written. Give it and its folder to the user nextoffer runs as, "
+            "or change `store` in nextoffer.toml.",
+        ),
+    ):
+        if sign in low:
+            return advice
+    return f"{cause}. Check that the database of `store` in nextoffer.toml is running and can be written."

@@ -1,0 +1,364 @@
+"""The ledger: append-only rows of who was assigned, what was decided and what happened.
+
+Every method that writes returns only after the rows are on disk. Writing the same row twice changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, and_, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from nextoffer.config import Experiment
+from nextoffer.domain.arrays import Bools, Ints
+from nextoffer.tracking import database, schema
+from nextoffer.tracking.holdout import groups
+from nextoffer.tracking.schema import Decision, Event
+
+_CHUNK = 5_000  # ids per query: well below every database's limit of parameters
+_PULL = 50_000  # rows per Arrow batch
+_SEEN = ("detail-page-view", "add-to-cart", "remove-from-cart")
+
+
+def open_ledger(url: str, *, checkpoints: bool = True) -> Ledger:
+    """The ledger at a database URL; its folder and tables are made if missing.
+
+    Parameters
+    ----------
+    url : `sqlite:///path` or `postgresql+psycopg://…`
+    checkpoints : False for all but one of several processes that write to the same SQLite file
+
+    Raises
+    ------
+    LedgerError : it cannot be opened, or a newer version wrote it.
+    """
+    return Ledger(database.connect(url, checkpoints=checkpoints))
+
+
+class Ledger:
+    """One open ledger; threads may share it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._engine.dispose()
+
+    def checkpoint(self) -> None:
+        """Empty SQLite's write-ahead log into the file: one process does this, now and then."""
+        database.checkpoint(self._engine)
+
+    def concurrency_warning(self, n_writers: int) -> str | None:
+        """What to tell an operator when `n_writers` processes should not write here; None if they may."""
+        return database.concurrency_warning(self._engine, n_writers)
+
+    # -- writing
+
+    def assign(self, experiment: Experiment, unit_ids: Sequence[str], at: datetime) -> Bools:
+        """True for the units of the holdout, as the ledger says; units not yet there are assigned now.
+
+        An assignment is written once and never changed, even if the configured share changes.
+
+        Returns
+        -------
+        (n,) bool in_holdout, in the order of `unit_ids`
+        """
+        units = list(dict.fromkeys(unit_ids))
+        found: dict[str, str] = {}
+        with database.reading(self._engine) as connection:
+            for chunk in _chunks(units):
+                found.update(_assigned(connection, experiment, chunk))
+        missing = [unit for unit in units if unit not in found]
+        if missing:
+            found.update(self._assign_new(experiment, missing, at))
+        held_out = np.fromiter((found[unit] == schema.HOLDOUT for unit in unit_ids), bool, len(unit_ids))
+        return held_out
+
+    def _assign_new(self, experiment: Experiment, units: list[str], at: datetime) -> dict[str, str]:
+        names = np.where(groups(experiment, units), schema.HOLDOUT, schema.TREATED).tolist()
+        common = {"experiment": experiment.name, "version": experiment.version}
+        moment = schema.to_micros(at)
+        rows = [
+            common | {"unit_id": unit, "group": group, "assigned_at": moment}
+            for unit, group in zip(units, names, strict=True)
+        ]
+        found: dict[str, str] = {}
+        with database.writing(self._engine) as connection:
+            connection.execute(self._insert(schema.assignments), rows)
+            for chunk in _chunks(units):  # another process may have been first: what is written counts
+                found.update(_assigned(connection, experiment, chunk))
+        return found
+
+    def record_decisions(self, decisions: Sequence[Decision]) -> int:
+        """Write decisions before they leave the house; one already there is left as it is. Returns how many
+        were new."""
+        if not decisions:
+            return 0
+        rows = [schema.decision_row(decision) for decision in decisions]
+        with database.writing(self._engine) as connection:
+            return len(self._insert_new(connection, schema.decisions, rows))
+
+    def record_events(self, events: Sequence[Event]) -> tuple[int, int, tuple[str, ...]]:
+        """Write events, and the orders they carry, once each.
+
+        Returns
+        -------
+        (n accepted, n duplicates, ids of the duplicates), counting by event id; an order already known under
+        its order id is not written again.
+        """
+        if not events:
+            return 0, 0, ()
+        rows = [schema.event_row(event) for event in events]
+        with database.writing(self._engine) as connection:
+            new = self._insert_new(connection, schema.events, rows)
+            # an event that was there before brought its order with it then
+            first = {event.event_id: event for event in reversed(events)}
+            orders = [
+                schema.order_row(event.order)
+                for event in first.values()
+                if event.order is not None and event.event_id in new
+            ]
+            if orders:
+                connection.execute(self._insert(schema.orders), orders)
+        duplicates = _repeated([event.event_id for event in events], new)
+        return len(events) - len(duplicates), len(duplicates), duplicates
+
+    def record_orders(self, orders: Sequence[schema.Order]) -> tuple[int, int, tuple[str, ...]]:
+        """Write orders, once per order id: (n accepted, n duplicates, ids of the duplicates)."""
+        if not orders:
+            return 0, 0, ()
+        rows = [schema.order_row(order) for order in orders]
+        with database.writing(self._engine) as connection:
+            new = self._insert_new(connection, schema.orders, rows)
+        duplicates = _repeated([order.order_id for order in orders], new)
+        return len(orders) - len(duplicates), len(duplicates), duplicates
+
+    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """An insert that leaves rows alone whose key is there already."""
+        if self._engine.dialect.name == "postgresql":
+            return postgresql.insert(table).on_conflict_do_nothing()
+        return sqlite.insert(table).on_conflict_do_nothing()
+
+    def _insert_new(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> set[str]:
+        """Insert rows and return the keys of those that were not there before."""
+        (key,) = table.primary_key.columns
+        return set(connection.execute(self._insert(table).returning(key), rows).scalars())
+
+    # -- questions about a few units
+
+    def decision(self, decision_id: str) -> Decision | None:
+        """The decision an attribution token stands for."""
+        table = schema.decisions
+        with database.reading(self._engine) as connection:
+            row = connection.execute(select(table).where(table.c.decision_id == decision_id)).first()
+        return None if row is None else schema.decision_of(dict(row._mapping))
+
+    def decisions_of_run(self, campaign: str, run_on: date) -> list[Decision]:
+        """What a campaign run recorded, both groups, sorted by unit and id; empty if it never ran."""
+        table = schema.decisions
+        query = (
+            select(table)
+            .where(table.c.campaign == campaign, table.c.run_on == run_on.isoformat())
+            .order_by(table.c.unit_id, table.c.decision_id)
+        )
+        with database.reading(self._engine) as connection:
+            return [schema.decision_of(dict(row)) for row in connection.execute(query).mappings()]
+
+    def contacts(
+        self,
+        unit_ids: Sequence[str],
+        now: datetime,
+        zone: tzinfo,
+        except_run: tuple[str, date] | None = None,
+    ) -> tuple[Ints, Ints]:
+        """Messages each unit was sent on the shop's local day of `now`, and on the seven days ending with it.
+
+        A message is a campaign's decision, with at least one offer, for a treated unit. What a site showed
+        does not count, nor does the run `except_run` (campaign, run_on), so that it can be repeated.
+
+        Returns
+        -------
+        ((n,) int64 today, (n,) int64 in seven days), in the order of `unit_ids`
+        """
+        table = schema.decisions
+        today = _aware(now).astimezone(zone).date()
+        is_today = _on_days(table, today, today, zone)
+        query = (
+            select(table.c.unit_id, func.count(1).filter(is_today), func.count(1))
+            .where(
+                table.c.campaign.is_not(None),
+                table.c.group == schema.TREATED,
+                table.c.slate != "[]",
+                _on_days(table, today - timedelta(days=6), today, zone),
+            )
+            .group_by(table.c.unit_id)
+        )
+        if except_run is not None:
+            campaign, run_on = except_run
+            same = and_(table.c.campaign == campaign, table.c.run_on.is_not_distinct_from(run_on.isoformat()))
+            query = query.where(~same)
+        rows: list[tuple[str, int, int]] = []
+        with database.reading(self._engine) as connection:
+            for wanted in _narrowed(query, table.c.unit_id, unit_ids):
+                rows += [(unit, day, week) for unit, day, week in connection.execute(wanted)]
+        return _aligned(unit_ids, rows)
+
+    def orders_of(self, unit_id: str, since: datetime) -> tuple[str, ...]:
+        """Product ids a unit bought live since a moment (net of returns), sorted."""
+        table = schema.orders
+        query = select(table.c.lines).where(table.c.unit_id == unit_id, table.c.at >= schema.to_micros(since))
+        net: dict[str, float] = {}
+        with database.reading(self._engine) as connection:
+            for lines in connection.execute(query).scalars():
+                for line in orjson.loads(lines):
+                    net[line["product_id"]] = net.get(line["product_id"], 0.0) + float(line["quantity"])
+        return tuple(sorted(product for product, quantity in net.items() if quantity > 0))
+
+    def recent_interactions(
+        self, unit_id: str, since: datetime, limit: int = 100
+    ) -> list[tuple[str, str, datetime]]:
+        """(product id, event type, moment) of what a unit looked at or put in the cart, newest first."""
+        table = schema.events
+        query = (
+            select(table.c.product_id, table.c.type, table.c.at)
+            .where(
+                table.c.unit_id == unit_id,
+                table.c.at >= schema.to_micros(since),
+                table.c.type.in_(_SEEN),
+                table.c.product_id.is_not(None),
+            )
+            .order_by(table.c.at.desc(), table.c.event_id)
+            .limit(limit)
+        )
+        with database.reading(self._engine) as connection:
+            return [
+                (product, kind, schema.from_micros(at)) for product, kind, at in connection.execute(query)
+            ]
+
+    # -- whole tables, for measurement
+
+    def assignments(self, experiment: Experiment) -> pa.Table:
+        """Everybody assigned in an experiment's version: unit_id, group, assigned_at; sorted by unit."""
+        table = schema.assignments
+        query = (
+            select(table.c.unit_id, table.c.group, table.c.assigned_at)
+            .where(table.c.experiment == experiment.name, table.c.version == experiment.version)
+            .order_by(table.c.unit_id)
+        )
+        return self._pull(query)
+
+    def decisions(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
+        """Decisions made in [since, until), slates as JSON texts; sorted by moment and id."""
+        return self._window(schema.decisions, since, until)
+
+    def events(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
+        """Events that occurred in [since, until), payloads as JSON texts; sorted by moment and id."""
+        return self._window(schema.events, since, until)
+
+    def orders(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
+        """Orders received live and placed in [since, until), in minor units; sorted by moment and id."""
+        return self._window(schema.orders, since, until)
+
+    def _window(self, table: Table, since: datetime | None, until: datetime | None) -> pa.Table:
+        query = select(table).order_by(table.c.at, *table.primary_key.columns)
+        if since is not None:
+            query = query.where(table.c.at >= schema.to_micros(since))
+        if until is not None:
+            query = query.where(table.c.at < schema.to_micros(until))
+        return self._pull(query)
+
+    def _pull(self, query: Select[Any]) -> pa.Table:
+        arrow = pa.schema([(column.name, _arrow_type(column)) for column in query.selected_columns])
+        with database.reading(self._engine) as connection:
+            result = connection.execution_options(yield_per=_PULL).execute(query)
+            batches = [
+                pa.record_batch(
+                    [
+                        pa.array(values, arrow_type)
+                        for values, arrow_type in zip(columns, arrow.types, strict=True)
+                    ],
+                    schema=arrow,
+                )
+                for columns in (tuple(zip(*rows, strict=True)) for rows in result.partitions())
+            ]
+        return pa.Table.from_batches(batches, schema=arrow)
+
+
+def _assigned(connection: Connection, experiment: Experiment, units: Sequence[str]) -> dict[str, str]:
+    table = schema.assignments
+    query = select(table.c.unit_id, table.c.group).where(
+        table.c.experiment == experiment.name,
+        table.c.version == experiment.version,
+        table.c.unit_id.in_(units),
+    )
+    return {unit: group for unit, group in connection.execute(query)}
+
+
+def _chunks(units: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (units[first : first + _CHUNK] for first in range(0, len(units), _CHUNK))
+
+
+def _narrowed(query: Select[Any], column: ColumnElement[Any], units: Sequence[str]) -> Iterator[Select[Any]]:
+    """The query for these units only: by name where they are few, else for everybody at once."""
+    if len(units) > 4 * _CHUNK:
+        yield query
+        return
+    for chunk in _chunks(units):
+        yield query.where(column.in_(chunk))
+
+
+def _aligned(unit_ids: Sequence[str], rows: list[tuple[str, int, int]]) -> tuple[Ints, Ints]:
+    """Counts per unit, in the order of the units; 0 where there is no row."""
+    if not rows:
+        return np.zeros(len(unit_ids), dtype=np.int64), np.zeros(len(unit_ids), dtype=np.int64)
+    counted: dict[str, tuple[int, int]] = {}
+    for unit, day, week in rows:  # a unit asked for twice may come twice
+        counted[unit] = (day, week)
+    positions = pc.index_in(pa.array(unit_ids, pa.string()), value_set=pa.array(list(counted), pa.string()))
+    place = pc.fill_null(positions, -1).to_numpy(zero_copy_only=False)
+    counts = np.array([*counted.values(), (0, 0)], dtype=np.int64)  # −1 is the last row: nothing
+    return counts[place, 0], counts[place, 1]
+
+
+def _repeated(ids: Sequence[str], new: set[str]) -> tuple[str, ...]:
+    """The ids that did not make a new row: known before, or a second time in this batch."""
+    left = set(new)
+    repeated = []
+    for one in ids:
+        if one in left:
+            left.discard(one)
+        else:
+            repeated.append(one)
+    return tuple(repeated)
+
+
+def _on_days(table: Table, first: date, last: date, zone: tzinfo) -> ColumnElement[bool]:
+    """A decision's day is its run's, else the shop-local day it was made on."""
+    begins = datetime.combine(first, time(), zone)
+    ends = datetime.combine(last + timedelta(days=1), time(), zone)
+    return or_(
+        and_(table.c.run_on >= first.isoformat(), table.c.run_on <= last.isoformat()),
+        and_(
+            table.c.run_on.is_(None),
+            table.c.at >= schema.to_micros(begins),
+            table.c.at < schema.to_micros(ends),
+        ),
+    )
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _arrow_type(column: ColumnElement[Any]) -> pa.DataType:
+    if column.name in ("at", "assigned_at"):
+        return pa.timestamp("us")
+    return pa.int64() if column.type.python_type is int else pa.string()

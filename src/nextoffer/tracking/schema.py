@@ -1,0 +1,201 @@
+"""The ledger's tables and the rows that go into them.
+
+Moments are BIGINT microseconds since 1970-01-01 UTC: exact, the same on every database, and an Arrow
+timestamp column without parsing. Money is BIGINT minor units. Slates, propensities and lines are JSON texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+
+SCHEMA_VERSION = 1
+TREATED, HOLDOUT = "treated", "holdout"
+
+metadata = MetaData()
+schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+assignments = Table(
+    "assignments",
+    metadata,
+    Column("experiment", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("unit_id", String, primary_key=True),
+    Column("group", String, nullable=False),
+    Column("assigned_at", BigInteger, nullable=False),
+)
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", String, primary_key=True),
+    Column("unit_id", String, nullable=False),
+    Column("group", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("campaign", String),
+    Column("placement", String),
+    Column("run_on", String),
+    Column("bundle_id", String),
+    Column("slate", Text, nullable=False),
+    Column("propensities", Text),
+    Index("decisions_of_run", "campaign", "run_on"),
+    Index("decisions_of_unit", "unit_id", "at"),
+)
+events = Table(
+    "events",
+    metadata,
+    Column("event_id", String, primary_key=True),
+    Column("decision_id", String),
+    Column("offer_id", String),
+    Column("unit_id", String),
+    Column("product_id", String),
+    Column("type", String, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("payload", Text),
+    Index("events_of_unit", "unit_id", "at"),
+)
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_id", String, primary_key=True),
+    Column("unit_id", String),
+    Column("at", BigInteger, nullable=False),
+    Column("revenue", BigInteger, nullable=False),
+    Column("cost", BigInteger),
+    Column("currency", String, nullable=False),
+    Column("lines", Text, nullable=False),
+    Index("orders_of_unit", "unit_id", "at"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one unit was offered (treated) or would have been offered (holdout), before it left the house.
+
+    `decision_id` is the attribution token. A campaign's decision has `campaign` and `run_on`, a site's has
+    `placement`. `slate` is what the customer would see, as a JSON-able list of offers.
+    """
+
+    decision_id: str
+    unit_id: str
+    group: str
+    at: datetime
+    bundle_id: str | None
+    slate: Sequence[Mapping[str, Any]]
+    campaign: str | None = None
+    placement: str | None = None
+    run_on: date | None = None
+    propensities: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order received live. `revenue` and `cost` are minor units; a cost not fully known is None.
+
+    Each line has `product_id`, `quantity` and, where known, `unit_price` and `unit_cost` as decimal strings.
+    """
+
+    order_id: str
+    unit_id: str | None
+    at: datetime
+    revenue: int
+    currency: str
+    cost: int | None = None
+    lines: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened: an offer shown, clicked or redeemed, a product seen, an order placed."""
+
+    event_id: str
+    type: str
+    at: datetime
+    unit_id: str | None = None
+    decision_id: str | None = None
+    offer_id: str | None = None
+    product_id: str | None = None
+    order: Order | None = None
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def to_micros(moment: datetime) -> int:
+    """Microseconds since 1970 UTC; a moment without zone is UTC."""
+    aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // _MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """The UTC moment of a stored number."""
+    return _EPOCH + micros * _MICROSECOND
+
+
+def to_json(value: object) -> str:
+    """Compact JSON with sorted keys, so that the same slate is the same text."""
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS).decode()
+
+
+def decision_row(decision: Decision) -> dict[str, Any]:
+    """The row of the table `decisions`."""
+    return {
+        "decision_id": decision.decision_id,
+        "unit_id": decision.unit_id,
+        "group": decision.group,
+        "at": to_micros(decision.at),
+        "campaign": decision.campaign,
+        "placement": decision.placement,
+        "run_on": None if decision.run_on is None else decision.run_on.isoformat(),
+        "bundle_id": decision.bundle_id,
+        "slate": to_json(decision.slate),
+        "propensities": None if decision.propensities is None else to_json(decision.propensities),
+    }
+
+
+def decision_of(row: Mapping[str, Any]) -> Decision:
+    """A row of the table `decisions`, as it was recorded."""
+    return Decision(
+        decision_id=row["decision_id"],
+        unit_id=row["unit_id"],
+        group=row["group"],
+        at=from_micros(row["at"]),
+        bundle_id=row["bundle_id"],
+        slate=orjson.loads(row["slate"]),
+        campaign=row["campaign"],
+        placement=row["placement"],
+        run_on=None if row["run_on"] is None else date.fromisoformat(row["run_on"]),
+        propensities=None if row["propensities"] is None else orjson.loads(row["propensities"]),
+    )
+
+
+def event_row(event: Event) -> dict[str, Any]:
+    """The row of the table `events`."""
+    return {
+        "event_id": event.event_id,
+        "decision_id": event.decision_id,
+        "offer_id": event.offer_id,
+        "unit_id": event.unit_id,
+        "product_id": event.product_id,
+        "type": event.type,
+        "at": to_micros(event.at),
+        "payload": to_json(event.payload) if event.payload else None,
+    }
+
+
+def order_row(order: Order) -> dict[str, Any]:
+    """The row of the table `orders`."""
+    return {
+        "order_id": order.order_id,
+        "unit_id": order.unit_id,
+        "at": to_micros(order.at),
+        "revenue": order.revenue,
+        "cost": order.cost,
+        "currency": order.currency,
+        "lines": to_json(order.lines),
+    }
