@@ -46,7 +46,6 @@ class Pairs:
 
     Parameters
     ----------
-    n_products : columns of the matrix
     indptr : (n_customers + 1,)
     product : (n_pairs,) product rows, ascending within a customer; the columns after it are aligned to it
     n_orders, n_days : orders and distinct days on which the customer bought the product
@@ -56,7 +55,6 @@ class Pairs:
     n_last_3, in_last : in how many of the customer's 3 newest orders, and whether in the newest (0 or 1)
     """
 
-    n_products: int
     indptr: Int64
     product: Int32
     n_orders: Int32
@@ -69,9 +67,9 @@ class Pairs:
     n_last_3: Int8
     in_last: Int8
 
-    def matrix(self, values: npt.NDArray[Any]) -> sparse.csr_matrix:
+    def matrix(self, values: npt.NDArray[Any], n_products: int) -> sparse.csr_matrix:
         """`values`, one per pair, as a customers × products matrix that shares memory where it can."""
-        return _matrix(values, self.product, self.indptr, self.n_products)
+        return _matrix(values, self.product, self.indptr, n_products)
 
     def customer(self) -> Int32:
         """(n_pairs,) customer row of each pair."""
@@ -162,7 +160,7 @@ def load_features(folder: Path, as_of: datetime, stride: int, half_life_days: fl
         customers=customers,
         products=products,
         rfm=_load_rfm(folder),
-        pairs=_load_pairs(folder, len(customers), len(products)),
+        pairs=_load_pairs(folder, len(customers)),
         popularity=_load_popularity(folder, len(products)),
         cooccurrence=_load_cooccurrence(folder, len(products)),
         shop_orders=_load_shop_orders(folder),
@@ -173,7 +171,7 @@ def _load_rfm(folder: Path) -> Rfm:
     return Rfm(**_columns(_read(folder, "rfm", list(Rfm.__dataclass_fields__))))
 
 
-def _load_pairs(folder: Path, n_customers: int, n_products: int) -> Pairs:
+def _load_pairs(folder: Path, n_customers: int) -> Pairs:
     narrow: dict[str, npt.DTypeLike] = {
         "quantity": np.float32,
         "weight": np.float32,
@@ -183,7 +181,7 @@ def _load_pairs(folder: Path, n_customers: int, n_products: int) -> Pairs:
     table = _read(folder, "pairs")
     columns = _columns(table, narrow)
     indptr = _indptr(columns.pop("customer_row"), n_customers)
-    return Pairs(n_products=n_products, indptr=indptr, product=columns.pop("product_row"), **columns)
+    return Pairs(indptr=indptr, product=columns.pop("product_row"), **columns)
 
 
 def _load_popularity(folder: Path, n_products: int) -> Popularity:
