@@ -120,7 +120,9 @@ class Ledger:
         with database.writing(self._engine) as connection:
             new = self._insert_new(connection, schema.events, rows)
             # an event that was there before brought its order with it then
-            first = {event.event_id: event for event in reversed(events)}
+            first: dict[str, Event] = {}
+            for event in events:
+                first.setdefault(event.event_id, event)
             orders = [
                 schema.order_row(event.order)
                 for event in first.values()
