@@ -1,0 +1,169 @@
+"""Group commit: many requests, one transaction. Whoever waits here is answered after the rows are on disk.
+
+One thread writes. What arrives while it commits is gathered into the next batch, so that under load one
+flush to disk serves many requests, and a lone request waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from threading import Lock
+from typing import Final, Generic, Protocol, TypeVar
+
+from nextoffer.config import Experiment
+from nextoffer.domain.arrays import Bools
+from nextoffer.errors import LedgerError
+from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision, Event
+
+UNASSIGNED: Final = "unassigned"
+MAX_WAITING: Final = 4096
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+class LedgerPort(Protocol):
+    """What the API needs of the ledger (tracking.ledger.Ledger)."""
+
+    def assign(self, experiment: Experiment, unit_ids: Sequence[str], at: datetime) -> Bools:
+        """(n,) True for units of the holdout; new units are assigned."""
+
+    def record_decisions(self, decisions: Sequence[Decision]) -> int:
+        """Write decisions; how many were new."""
+
+    def record_events(self, events: Sequence[Event]) -> tuple[int, int, tuple[str, ...]]:
+        """Write events: n accepted, n duplicates, ids of the duplicates."""
+
+    def orders_of(self, unit_id: str, since: datetime) -> tuple[str, ...]:
+        """Products bought live since a moment."""
+
+    def decision(self, decision_id: str) -> Decision | None:
+        """The decision an attribution token stands for."""
+
+    def concurrency_warning(self, n_writers: int) -> str | None:
+        """What to tell an operator when so many processes should not write."""
+
+
+@dataclass(slots=True)
+class _Batch(Generic[Item, Answer]):
+    items: list[Item] = field(default_factory=list)
+    done: Future[list[Answer]] | None = None
+
+
+class GroupWriter(Generic[Item, Answer]):
+    """Gathers items while the writer is busy and commits them together, in the order they came.
+
+    Parameters
+    ----------
+    commit : writes a batch durably and returns one answer for each item
+    """
+
+    def __init__(self, commit: Callable[[list[Item]], list[Answer]], max_waiting: int = MAX_WAITING) -> None:
+        self._commit, self._max_waiting = commit, max_waiting
+        self._lock = Lock()
+        self._open: _Batch[Item, Answer] | None = None
+        self._writer = ThreadPoolExecutor(1, "nextoffer-ledger")
+
+    async def write(self, item: Item) -> Answer:
+        """Commit one item, with whatever else is waiting, and return its answer.
+
+        Raises
+        ------
+        LedgerError : the commit failed, or too many requests wait already; nothing was recorded.
+        """
+        done, position = self._join(item)
+        # Shielded: one client that hangs up must not cancel the commit of the others.
+        answers = await asyncio.shield(asyncio.wrap_future(done))
+        return answers[position]
+
+    def close(self) -> None:
+        """Commit what is waiting, then stop."""
+        self._writer.shutdown(wait=True)
+
+    def _join(self, item: Item) -> tuple[Future[list[Answer]], int]:
+        with self._lock:
+            batch = self._open
+            if batch is None:
+                batch = _Batch()
+                batch.done = self._writer.submit(self._write_batch, batch)
+                self._open = batch
+            if batch.done is None or len(batch.items) >= self._max_waiting:
+                raise LedgerError(f"{self._max_waiting} requests are waiting for the ledger already")
+            batch.items.append(item)
+            return batch.done, len(batch.items) - 1
+
+    def _write_batch(self, batch: _Batch[Item, Answer]) -> list[Answer]:
+        with self._lock:
+            self._open = None  # whoever comes now joins the next batch
+        return self._commit(batch.items)
+
+
+@dataclass(frozen=True, slots=True)
+class ToRecord:
+    """What one request leaves in the ledger: a decision whose group is not yet known, or events."""
+
+    decision: Decision | None = None
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The group of the decision's unit, or what became of the events."""
+
+    group: str = UNASSIGNED
+    accepted: int = 0
+    duplicates: int = 0
+
+
+def recorder(ledger: LedgerPort, experiment: Experiment) -> Callable[[list[ToRecord]], list[Recorded]]:
+    """The commit of the API: assignments, then decisions with their groups, then events."""
+
+    def commit(batch: list[ToRecord]) -> list[Recorded]:
+        groups = _groups(ledger, experiment, [item.decision for item in batch if item.decision])
+        ledger.record_decisions(
+            [
+                replace(item.decision, group=groups.get(item.decision.unit_id, UNASSIGNED))
+                for item in batch
+                if item.decision
+            ]
+        )
+        counts = _counts(ledger, [item.events for item in batch])
+        return [
+            Recorded(groups.get(item.decision.unit_id, UNASSIGNED) if item.decision else UNASSIGNED, *count)
+            for item, count in zip(batch, counts, strict=True)
+        ]
+
+    return commit
+
+
+def _groups(ledger: LedgerPort, experiment: Experiment, decisions: list[Decision]) -> dict[str, str]:
+    """unit -> group, assigning the units that are new; units without a name are never assigned."""
+    units = list(dict.fromkeys(decision.unit_id for decision in decisions if decision.unit_id))
+    if not units:
+        return {}
+    held_out = ledger.assign(experiment, units, decisions[0].at)
+    return {unit: HOLDOUT if out else TREATED for unit, out in zip(units, held_out.tolist(), strict=True)}
+
+
+def _counts(ledger: LedgerPort, requests: list[tuple[Event, ...]]) -> list[tuple[int, int]]:
+    """(accepted, duplicates) of each request, when all are written together."""
+    events = [event for request in requests for event in request]
+    if not events:
+        return [(0, 0)] * len(requests)
+    _, _, repeated = ledger.record_events(events)
+    known = Counter(repeated)
+    new = {name for name, times in Counter(event.event_id for event in events).items() if times > known[name]}
+    counts = []
+    for request in requests:
+        accepted = 0
+        for event in request:
+            if event.event_id in new:
+                new.discard(event.event_id)
+                accepted += 1
+        counts.append((accepted, len(request) - accepted))
+    return counts

@@ -1,0 +1,70 @@
+"""Why a customer gets no message: each one left out is counted under one cause, the first that holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from nextoffer.domain.arrays import Bools
+
+# In the order they are asked. What the shop can mend by mapping a column comes first.
+CAUSES: Final[tuple[str, ...]] = (
+    "no_email",
+    "invalid_email",
+    "no_consent",
+    "other_segment",
+    "holdout",
+    "contact_cap",
+    "no_offer",
+)
+ADVICE: Final[Mapping[str, str]] = {
+    "no_email": "map `email` under [history.customers]",
+    "invalid_email": "correct the addresses in your customer table",
+    "no_consent": "map `consent_email` under [history.customers]; an empty consent is a no",
+    "other_segment": "the campaign names other segments",
+    "holdout": "they get no offers, so that uplift can be measured",
+    "contact_cap": "they were written to lately: see [contact]",
+    "no_offer": "no offer of the campaign's kinds is worth making to them",
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audience:
+    """Who gets the message, and how many do not, by cause in the order of CAUSES.
+
+    Parameters
+    ----------
+    kept : (n,) bool, True for customers who get the message
+    left_out : cause -> number of customers; with `kept.sum()` it adds up to n
+    """
+
+    kept: Bools
+    left_out: dict[str, int]
+
+
+def audience_causes(n: int, masks: Mapping[str, Bools]) -> Audience:
+    """Split n customers into those who get the message and, by first cause, those who do not.
+
+    Parameters
+    ----------
+    masks : cause -> (n,) bool, True where the cause holds; a cause not given holds for nobody
+
+    Raises
+    ------
+    ValueError : a cause that CAUSES does not name, or a mask of another length.
+    """
+    if unknown := sorted(set(masks) - set(CAUSES)):
+        raise ValueError(f"unknown cause {unknown[0]!r}; there are: {', '.join(CAUSES)}")
+    kept = np.ones(n, dtype=np.bool_)
+    left_out: dict[str, int] = {}
+    for cause in CAUSES:
+        mask = masks.get(cause)
+        if mask is not None and mask.shape != (n,):
+            raise ValueError(f"the mask of {cause} has shape {mask.shape}, not ({n},)")
+        first = kept & mask if mask is not None else np.zeros(n, dtype=np.bool_)
+        left_out[cause] = int(np.count_nonzero(first))
+        kept &= ~first
+    return Audience(kept, left_out)
