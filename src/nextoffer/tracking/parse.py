@@ -71,7 +71,8 @@ def parse_order(
 ) -> Order:
     """An order of checked lines; its revenue and cost are the lines' sums unless they are given.
 
-    `discount` was taken off the whole order, a line's `line_discount` off that line. A cost is known only if it is known for every line.
+    `discount` was taken off the whole order, a line's `line_discount` off that line. A cost is
+    known only if it is known for every line.
 
     Raises
     ------
