@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 from scipy import sparse
 
 from nextoffer.domain.arrays import Floats, Ints, Strings, ranges
+from nextoffer.models.titles import distinct_texts, title_vectors
 
-SIMILAR = 0.40  # least cosine of a title to the leading title of its family
+SIMILAR = 0.50  # least cosine of a title to the leading title of its family; see fit_families
 LARGEST_LEAF = 300  # products; a category of more is split by title
 MOST_STEPS = 20
 _SMALL = 1e-6  # a family tie, so that two of a category with nothing in common in their titles still pair
 _NEIGHBOURS = 100  # nearest titles kept for linking
-_COMMON = 1000  # an n-gram of more titles than this, and than 5 %, says nothing about the kind
 _BLOCK = 4_000_000  # pairs looked at in one go
 _PER_UNIT = 10_000  # prices are compared as they are stored, in 1/10,000 of the currency unit
 
@@ -54,10 +54,15 @@ def fit_families(titles: Strings, categories: Strings, prices: Prices, popularit
     """Families and price ladders of all products.
 
     Titles are compared by the cosine of their TF-IDF of character 3- to 5-grams inside words, so that word
-    order, plurals and typing errors matter little. A family gathers the titles around a leading one, each
-    like the leader itself: chains of alike pairs do not run together. `SIMILAR` was chosen on Online Retail
-    (cuts 2011-08-19 and 2011-09-16): looser families catch no more purchases in a list of five, tighter ones
-    leave customers without any step.
+    order, plurals and typing errors matter little. For families the words that tell the kind of thing (the
+    lunch bag) outweigh those that tell the variant (the red one). A family gathers the titles around a
+    leading one, each like the leader itself: chains of alike pairs do not run together. The steps of a
+    product are ordered by plain likeness, so that the dearer thing of the same kind keeps its colour.
+
+    On Online Retail (cuts 2011-08-19 and 2011-09-16, never-bought steps within 28 days) a least likeness of
+    .50 catches as many purchases in a list of five as looser families do, with 96 % of active customers
+    having a step; weighing the words puts 90 % of the shop's own variants (85123A, 85123B) together, plain
+    titles 76 %.
 
     Parameters
     ----------
@@ -66,10 +71,11 @@ def fit_families(titles: Strings, categories: Strings, prices: Prices, popularit
     popularity : (n,) orders; of equally alike steps the more bought comes first, and of a family of more
         than 300 products only the 300 most bought are ever a step
     """
-    texts, text = _texts(titles)
-    vectors = _title_vectors(texts)
-    family = _numbered(_kinds(_leaves(categories), text, vectors))
-    return _ladder(family, vectors[text], prices, np.asarray(popularity, dtype=np.float64))
+    texts, text = distinct_texts(titles)
+    prices = np.asarray(prices, dtype=np.float64)
+    plain, by_kind = title_vectors(texts, text, prices)
+    family = _numbered(_kinds(_leaves(categories), text, by_kind))
+    return _ladder(family, plain[text], prices, np.asarray(popularity, dtype=np.float64))
 
 
 def up_sell_steps(
@@ -190,50 +196,6 @@ def _within(vectors: Any, group: Rows) -> Any:
     columns, column = np.unique(keys[grouped], return_inverse=True)
     shape = (vectors.shape[0], len(columns))
     return sparse.csr_matrix((vectors.data[grouped], (row[grouped], column)), shape=shape)
-
-
-def _title_vectors(texts: list[str]) -> Any:
-    """(m, n-grams) float32 rows of length 1: sublinear TF-IDF of the 3- to 5-grams of ` word `.
-
-    Counted per distinct word, then summed over the words of each title.
-    """
-    words = pc.split_pattern(pa.array(texts, pa.string()), " ")
-    coded = words.flatten().dictionary_encode()
-    row = np.repeat(np.arange(len(texts)), pc.list_value_length(words).to_numpy(zero_copy_only=False))
-    vocabulary = coded.dictionary.to_pylist()
-    grams = _word_grams(vocabulary)
-    found = (np.ones(len(row)), (row, coded.indices.to_numpy()))
-    vectors = (sparse.csr_matrix(found, shape=(len(texts), len(vocabulary))) @ grams).tocsr()
-    vectors.sort_indices()
-    titles_with = np.bincount(vectors.indices, minlength=vectors.shape[1])
-    rarity = np.log((1 + len(texts)) / (1 + titles_with)) + 1
-    rarity[titles_with > max(_COMMON, len(texts) // 20)] = 0.0
-    vectors.data = (1 + np.log(vectors.data)) * rarity[vectors.indices]
-    vectors.eliminate_zeros()
-    row = np.repeat(np.arange(len(texts)), np.diff(vectors.indptr))
-    length = np.sqrt(np.bincount(row, weights=vectors.data**2, minlength=len(texts)))
-    vectors.data /= length[row]
-    return vectors.astype(np.float32)
-
-
-def _word_grams(vocabulary: list[str]) -> Any:
-    ids: dict[str, int] = {}
-    row: list[int] = []
-    column: list[int] = []
-    for place, word in enumerate(vocabulary):
-        padded = f" {word} " if word else ""
-        grams = [padded[at : at + n] for n in (3, 4, 5) for at in range(len(padded) - n + 1)]
-        row += [place] * len(grams)
-        column += [ids.setdefault(gram, len(ids)) for gram in grams]
-    return sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(vocabulary), len(ids)))
-
-
-def _texts(titles: Strings) -> tuple[list[str], Rows]:
-    """Distinct titles in lower case without punctuation, and which of them each product has."""
-    plain = pc.utf8_lower(pc.fill_null(pa.array(list(titles), pa.string()), ""))
-    plain = pc.utf8_trim_whitespace(pc.replace_substring_regex(plain, r"[^\p{L}\p{N}]+", " "))
-    coded = plain.dictionary_encode()
-    return coded.dictionary.to_pylist(), coded.indices.to_numpy().astype(np.int64)
 
 
 def _leaves(categories: Strings) -> Rows:
