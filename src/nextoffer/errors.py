@@ -67,10 +67,12 @@ class MissingFileError(SourceError, FileNotFoundError):
 class BadColumnError(SourceError, ValueError):
     """A column breaks its contract: names the table, the rule and the first bad rows."""
 
-    def __init__(self, table: str, column: str, rule: str, bad: Mapping[int, object]) -> None:
+    def __init__(
+        self, table: str, column: str, rule: str, bad: Mapping[int, object], count: int | None = None
+    ) -> None:
         self.table, self.column, self.rows = table, column, list(bad)
         shown = ", ".join(f"row {row} is {value!r}" for row, value in islice(bad.items(), 3))
-        found = f"; {len(bad)} rows are not ({shown})" if bad else ""
+        found = f"; {count or len(bad):,} rows are not ({shown})" if bad else ""
         super().__init__(
             f"{table}.{column} must be {rule}{found}. "
             f"Correct the source, or map the column under [history.{table}] in nextoffer.toml."

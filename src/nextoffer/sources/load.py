@@ -1,0 +1,293 @@
+"""The shop's tables, read and checked once: canonical Parquet, rejects, and a report of every row.
+
+A table passes through four SQL views, each over the one before, so that nothing larger than memory is held:
+cells (numbered, trimmed) -> values (parsed) -> judged (first rule that a row breaks) -> the Parquet file.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nextoffer.config import Settings, Source
+from nextoffer.domain.history import History, TableReport
+from nextoffer.domain.tables import SQL_TYPES, TABLES, Column, Table
+from nextoffer.errors import BadColumnError, EmptyTableError, SourceError, TooManyRejectsError
+from nextoffer.sources import cells, checks, warn, write
+from nextoffer.sources.checks import Rule
+from nextoffer.sources.files import Origin, Staged, name_of, open_files, quoted
+from nextoffer.sources.mapping import PRODUCT_EXTRAS, mapping_of
+from nextoffer.sources.sql import open_query
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Progress = Callable[[str], None]
+# Products first: their costs complete the lines. Orders next: a fault there matters most.
+ORDER = ("products", "orders", "customers", "interactions", "subscriptions", "surveys")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One table, parsed and judged: the view `judged_<table>` and what is to be said about it."""
+
+    table: Table
+    origin: Origin
+    staged: Staged
+    mapping: dict[str, str]
+    rules: tuple[Rule, ...]
+    notes: tuple[str, ...]
+
+
+def load_history(settings: Settings, folder: Path, progress: Progress | None = None) -> History:
+    """Read every configured table, check it once, and write canonical Parquet and `rejects.parquet`.
+
+    Parameters
+    ----------
+    folder : where `orders.parquet`, `products.parquet`, … go; made if absent
+    progress : told in a few words what is being read
+
+    Raises
+    ------
+    SourceError : a file or column is missing or wrong, a table is empty, or too many rows are bad (their list is
+        then in `folder/rejects.parquet`); ConfigError : the mapping has faults, all listed at once.
+    """
+    import duckdb
+
+    say = progress or (lambda _: None)
+    scratch = (settings.engine.temp_directory or folder) / ".scratch"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with duckdb.connect(config=_engine(settings, scratch)) as con:
+            return _load_tables(con, settings, folder, scratch, say)
+    except duckdb.Error as error:
+        raise SourceError(f"the history cannot be read: {str(error).strip().splitlines()[0]}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _engine(settings: Settings, scratch: Path) -> dict[str, str | int | bool]:
+    """DuckDB settings: nothing is downloaded, and the present time zone of the machine plays no part."""
+    config: dict[str, str | int | bool] = {
+        "temp_directory": str(scratch / "spill"),
+        "TimeZone": "UTC",
+        "autoinstall_known_extensions": False,
+    }
+    if settings.engine.memory_limit:
+        config["memory_limit"] = settings.engine.memory_limit
+    if settings.engine.threads:
+        config["threads"] = settings.engine.threads
+    return config
+
+
+def _load_tables(
+    con: DuckDBPyConnection, settings: Settings, folder: Path, scratch: Path, say: Progress
+) -> History:
+    con.execute(cells.MACROS)
+    con.execute(
+        'CREATE TABLE rejects ("table" VARCHAR, "row" BIGINT, rule VARCHAR, "column" VARCHAR, value VARCHAR)'
+    )
+    sources = {name: getattr(settings.history, name) for name in ORDER}
+    reports: dict[str, TableReport] = {}
+    notes: list[str] = []
+    judged_orders: Judged | None = None
+    for name in ORDER:
+        target = folder / f"{name}.parquet"
+        source = sources[name]
+        if source is None:
+            write.empty(con, TABLES[name], target)
+            continue
+        say(f"{name}: reading {source.path or 'the database'}")
+        judged = _judge(con, TABLES[name], source, settings, _room(scratch, name))
+        report = _count(con, judged, settings, folder)
+        say(f"{name}: {report.read:,} rows read, writing {report.accepted:,}")
+        reports[name] = write.accepted(con, judged.table, frozenset(judged.mapping), settings, target, report)
+        notes += [f"{name}.{note}" for note in judged.notes]
+        judged_orders = judged if name == "orders" else judged_orders
+    extras = [name for name in PRODUCT_EXTRAS if judged_orders and name in judged_orders.mapping]
+    given = frozenset(name for name, source in sources.items() if source is not None)
+    say("products: one row for each product sold")
+    write.complete_products(con, folder, extras, "products" in given)
+    rejects = _write_rejects(con, folder)
+    first, last = _span(con, folder)
+    history = History(folder, settings.currency, reports, given, first, last, rejects)
+    return replace(history, warnings=(*notes, *warn.warnings_of(con, history)))
+
+
+def _room(scratch: Path, name: str) -> Path:
+    room = scratch / name
+    room.mkdir()
+    return room
+
+
+def _judge(
+    con: DuckDBPyConnection, table: Table, source: Source, settings: Settings, scratch: Path
+) -> Judged:
+    """Make the views cells_, values_ and judged_<table>."""
+    origin = open_files(source, scratch) if source.path is not None else open_query(source, scratch)
+    mapping = mapping_of(table, source, origin)
+    staged = origin.stage(list(dict.fromkeys(mapping.values())))
+    if staged.read == 0:
+        raise EmptyTableError(f"{table.name}: {origin.name} has no row; it needs one per {table.per_row}")
+    raw = f"cells_{table.name}"
+    kinds = _make_cells(con, raw, staged, mapping)
+    columns = {f"raw_{name}": (_column(table, name), kinds[f"raw_{name}"]) for name in mapping}
+    reading = cells.decide(con, raw, columns, source, origin.delimiter)
+    values = []
+    for cell, (column, kind) in columns.items():
+        parsed = cells.value(column, cell, kind, reading, settings.currency, settings.timezone)
+        values.append(f"{_canonical(table, column, parsed)} AS {column.name}")
+        if column.type in ("price", "quantity", "money"):
+            size = cells.value(replace(column, type="number"), cell, kind, reading, settings.currency, "UTC")
+            values.append(f"{size} AS size_{column.name}")
+    con.execute(f"CREATE VIEW values_{table.name} AS SELECT *, {', '.join(values)} FROM {raw}")
+    rules = checks.rules_of(table, frozenset(mapping), settings.exclude_products)
+    con.execute(
+        f"CREATE VIEW judged_{table.name} AS SELECT *, {checks.verdict(rules)} AS verdict FROM values_{table.name}"
+    )
+    notes = tuple(note.removeprefix("raw_") for note in reading.notes)
+    return Judged(table, origin, staged, mapping, rules, notes)
+
+
+def _column(table: Table, name: str) -> Column:
+    return table.column(name) or Column(name, "text", "describes the product")
+
+
+def _canonical(table: Table, column: Column, parsed: str) -> str:
+    """Events under their canonical names."""
+    if (table.name, column.name) != ("interactions", "event"):
+        return parsed
+    cases = " ".join(f"WHEN '{alias}' THEN '{name}'" for alias, name in checks.ALIASES.items())
+    return f"CASE {parsed} {cases} ELSE {parsed} END"
+
+
+def _make_cells(
+    con: DuckDBPyConnection, view: str, staged: Staged, mapping: dict[str, str]
+) -> dict[str, str]:
+    """The view of trimmed cells `raw_<column>`, and the SQL type of each."""
+    described = con.execute(f"DESCRIBE {staged.sql}").fetchall()
+    kinds = {str(name): str(kind) for name, kind, *_ in described}
+    listed = ", ".join(
+        f"{cells.filled(name_of(column), kinds[column])} AS raw_{name}" for name, column in mapping.items()
+    )
+    con.execute(f"CREATE VIEW {view} AS SELECT row, {listed} FROM ({staged.sql})")
+    return {str(name): str(kind) for name, kind, *_ in con.execute(f"DESCRIBE {view}").fetchall()}
+
+
+def _count(con: DuckDBPyConnection, judged: Judged, settings: Settings, folder: Path) -> TableReport:
+    """Collect what is left out, row by row; refuse a table that is mostly wrong."""
+    name, rules = judged.table.name, judged.rules
+    values = " ".join(f"WHEN {place} THEN CAST(raw_{rule.column} AS VARCHAR)" for place, rule in enumerate(rules)
+                      if rule.column in judged.mapping)  # fmt: skip
+    value = f"CASE verdict {values} END" if values else "NULL"
+    con.execute(
+        f"CREATE TABLE faulty_{name} AS SELECT row, verdict, {value} AS value FROM judged_{name} "
+        "WHERE verdict IS NOT NULL"
+    )
+    found = dict(con.execute(f"SELECT verdict, count(*) FROM faulty_{name} GROUP BY 1").fetchall())
+    counts = {place: int(found.get(place, 0)) for place in range(len(rules))}
+    rejected = {rules[place].code: count for place, count in counts.items() if count and rules[place].rejects}
+    excluded = {
+        rules[place].code: count for place, count in counts.items() if count and not rules[place].rejects
+    }
+    _keep_rejects(con, judged, rejected)
+    report = TableReport(
+        read=judged.staged.read,
+        accepted=judged.staged.read - sum(rejected.values()) - sum(excluded.values()),
+        rejected=sum(rejected.values()),
+        excluded=sum(excluded.values()),
+        rejected_by_rule=rejected,
+        excluded_by_rule=excluded,
+    )
+    _refuse_wrong_type(con, judged, report)
+    if report.rejected > settings.max_reject_share * report.read:
+        _write_rejects(con, folder)
+        raise TooManyRejectsError(_too_many(con, judged, report, settings, folder))
+    if name == "orders" and report.accepted == 0:
+        raise EmptyTableError(f"orders: {judged.origin.name} has {report.read:,} rows, all of them excluded")
+    return report
+
+
+def _keep_rejects(con: DuckDBPyConnection, judged: Judged, rejected: dict[str, int]) -> None:
+    name = judged.table.name
+    for place, rule in enumerate(judged.rules):
+        if rule.code in rejected:
+            con.execute(
+                f"INSERT INTO rejects SELECT ?, row, ?, ?, value FROM faulty_{name} WHERE verdict = {place}",
+                [name, rule.code, rule.column],
+            )
+    if judged.staged.malformed:
+        import pyarrow as pa
+
+        rows, texts = zip(*judged.staged.malformed, strict=True)
+        malformed = pa.table({"row": pa.array(rows, pa.int64()), "value": pa.array(texts, pa.string())})
+        con.register("malformed", malformed)
+        con.execute(
+            f"INSERT INTO rejects SELECT ?, row, '{checks.MALFORMED}', '', value FROM malformed", [name]
+        )
+        con.unregister("malformed")
+        rejected[checks.MALFORMED] = len(rows)
+
+
+def _refuse_wrong_type(con: DuckDBPyConnection, judged: Judged, report: TableReport) -> None:
+    """A column most of whose values cannot be read is the wrong column, not many bad rows."""
+    for rule in judged.rules:
+        count = report.rejected_by_rule.get(rule.code, 0)
+        column = judged.table.column(rule.column)
+        if not rule.code.startswith("unparsable-") or not column or 2 * count <= report.read:
+            continue
+        examples = con.execute(
+            'SELECT "row", value FROM rejects WHERE "table" = ? AND rule = ? ORDER BY "row" LIMIT 3',
+            [judged.table.name, rule.code],
+        ).fetchall()
+        wanted = f"{checks.expected(column)}, but it is mapped to the column {judged.mapping[rule.column]!r}"
+        raise BadColumnError(judged.table.name, rule.column, wanted, dict(examples), count)
+
+
+def _too_many(
+    con: DuckDBPyConnection, judged: Judged, report: TableReport, settings: Settings, folder: Path
+) -> str:
+    name = judged.table.name
+    lines = [
+        f"{name}: {report.rejected:,} of {report.read:,} rows of {judged.origin.name} are bad "
+        f"({report.rejected / report.read:.1%}); max_reject_share allows {settings.max_reject_share:.1%}."
+    ]
+    top = sorted(report.rejected_by_rule.items(), key=lambda item: (-item[1], item[0]))[:4]
+    for code, count in top:
+        row, column, value = con.execute(
+            'SELECT "row", "column", value FROM rejects WHERE "table" = ? AND rule = ? ORDER BY "row" LIMIT 1',
+            [name, code],
+        ).fetchall()[0]
+        what = f"{column} is {value!r}" if column else repr(value)
+        lines.append(
+            f"  - {count:,} × {code}; row {row}: {what if value is not None else f'{column} is empty'}"
+        )
+    lines.append(
+        f"All of them are listed in {folder / 'rejects.parquet'}. Mend the source or its mapping, or raise "
+        f"max_reject_share in nextoffer.toml."
+    )
+    return "\n".join(lines)
+
+
+def _write_rejects(con: DuckDBPyConnection, folder: Path) -> Path:
+    path = folder / "rejects.parquet"
+    order = 'ORDER BY "table", "row", rule'
+    con.execute(f"COPY (SELECT * FROM rejects {order}) TO '{quoted(path)}' (FORMAT parquet)")
+    return path
+
+
+def _span(con: DuckDBPyConnection, folder: Path) -> tuple[datetime, datetime]:
+    orders = quoted(folder / "orders.parquet")
+    first, last = con.execute(
+        f"SELECT min(ordered_at), max(ordered_at) FROM read_parquet('{orders}')"
+    ).fetchall()[0]
+    return first.replace(tzinfo=UTC), last.replace(tzinfo=UTC)
+
+
+__all__ = ["SQL_TYPES", "load_history"]

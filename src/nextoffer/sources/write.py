@@ -1,0 +1,182 @@
+"""Canonical Parquet: accepted rows with exact amounts, and one row for every product."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nextoffer.config import Settings
+from nextoffer.domain.history import TableReport
+from nextoffer.domain.money import minor_digits
+from nextoffer.domain.tables import ORDERS, PRODUCTS, SQL_TYPES, Table
+from nextoffer.sources.checks import SUPERSEDED
+from nextoffer.sources.files import quoted
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_KEYS = {"products": "product_id", "customers": "customer_id"}
+_CONSENTS = ("consent_email", "consent_push", "consent_sms", "consent_ads")
+
+
+def accepted(
+    con: DuckDBPyConnection,
+    table: Table,
+    mapped: frozenset[str],
+    settings: Settings,
+    target: Path,
+    report: TableReport,
+) -> TableReport:
+    """Write the good rows of `judged_<table>`; the report completed by what only shows now."""
+    if table.name == "orders":
+        _orders(con, mapped, settings, target)
+        return _orders_report(con, target, report)
+    columns = ", ".join(_cell(table, column.name, mapped) for column in table.columns)
+    rows = f"SELECT row, {columns} FROM judged_{table.name} WHERE verdict IS NULL"
+    key = _KEYS.get(table.name)
+    if key is None:
+        _copy(con, f"SELECT * EXCLUDE (row) FROM ({rows}) ORDER BY row", target)
+        return report
+    last = f"SELECT {key}, max(row) AS row FROM ({rows}) GROUP BY {key}"
+    _copy(con, f"SELECT * EXCLUDE (row) FROM ({rows}) SEMI JOIN ({last}) USING (row) ORDER BY {key}", target)
+    kept = con.execute(f"SELECT count(*) FROM read_parquet('{quoted(target)}')").fetchall()[0][0]
+    older = report.accepted - kept
+    if not older:
+        return report
+    return replace(
+        report,
+        accepted=kept,
+        excluded=report.excluded + older,
+        excluded_by_rule={**report.excluded_by_rule, SUPERSEDED: older},
+    )
+
+
+def empty(con: DuckDBPyConnection, table: Table, target: Path) -> None:
+    """A table the shop does not keep: all its columns, no row."""
+    columns = ", ".join(
+        f"CAST(NULL AS {SQL_TYPES[column.type]}) AS {column.name}" for column in table.columns
+    )
+    _copy(con, f"SELECT {columns} LIMIT 0", target)
+
+
+def _cell(table: Table, name: str, mapped: frozenset[str]) -> str:
+    column = table.column(name)
+    kind = SQL_TYPES[column.type] if column else "VARCHAR"
+    if name not in mapped:
+        return f"CAST({'FALSE' if name in _CONSENTS else 'NULL'} AS {kind}) AS {name}"
+    value = f"coalesce({name}, FALSE)" if name in _CONSENTS else name
+    value = f"lower({value})" if (table.name, name) == ("surveys", "kind") else value
+    return f"CAST({value} AS {kind}) AS {name}"
+
+
+def _copy(con: DuckDBPyConnection, query: str, target: Path) -> None:
+    con.execute(
+        f"COPY ({query}) TO '{quoted(target)}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
+    )
+
+
+def _orders(con: DuckDBPyConnection, mapped: frozenset[str], settings: Settings, target: Path) -> None:
+    """Lines with `revenue` and `cost` in whole minor units, ties of rounding away from zero.
+
+    An order's discount is shared over its positive lines by cumulative rounding, so the shares sum to it exactly.
+    """
+    scale = 10 ** minor_digits(settings.currency)
+    columns = ", ".join(_cell(ORDERS, column.name, mapped) for column in ORDERS.columns)
+    amount = (
+        f"TRY_CAST(CAST(quantity AS DECIMAL(12,3)) * CAST({{}} AS DECIMAL(13,4)) * "
+        f"CAST({scale} AS DECIMAL(4,0)) AS BIGINT)"
+    )
+    lines = (
+        f"SELECT {columns}, row, {amount.format('unit_price')} - coalesce({_or_null('line_discount', mapped)}, 0) "
+        f"AS net FROM judged_orders WHERE verdict IS NULL"
+    )
+    share = "0"
+    if "order_discount" in mapped:
+        share = "coalesce(sign(discount) * ((2 * abs(discount) * upto + total) // (2 * total) "
+        share += "- (2 * abs(discount) * (upto - weight) + total) // (2 * total)), 0)"
+        lines = (
+            "SELECT *, sum(weight) OVER (PARTITION BY order_id ORDER BY weight, product_id, row) AS upto, "
+            "nullif(sum(weight) OVER (PARTITION BY order_id), 0) AS total, "
+            "max_by(order_discount, abs(order_discount)) OVER (PARTITION BY order_id) AS discount FROM ("
+            f"SELECT *, CAST(CASE WHEN quantity > 0 AND net > 0 THEN net ELSE 0 END AS HUGEINT) AS weight "
+            f"FROM ({lines}))"
+        )
+    cost, join = "line.unit_cost", ""
+    if settings.history.products is not None:
+        products = quoted(target.parent / "products.parquet")
+        join = f"LEFT JOIN (SELECT product_id, unit_cost AS cost FROM read_parquet('{products}')) USING (product_id)"
+        cost = "coalesce(line.unit_cost, cost)"
+    names = ", ".join(f"line.{column.name}" for column in ORDERS.columns)
+    order = "ORDER BY row" if join or "order_discount" in mapped else ""
+    _copy(
+        con,
+        f"SELECT {names}, row, CAST(net - {share} AS BIGINT) AS revenue, {amount.format(cost)} AS cost "
+        f"FROM ({lines}) AS line {join} {order}",
+        target,
+    )
+
+
+def _or_null(name: str, mapped: frozenset[str]) -> str:
+    return name if name in mapped else "NULL"
+
+
+def _orders_report(con: DuckDBPyConnection, target: Path, report: TableReport) -> TableReport:
+    """Guests, and lines that repeat another exactly."""
+    columns = ", ".join(column.name for column in ORDERS.columns)
+    guests, kinds = con.execute(
+        f"SELECT count(*) FILTER (customer_id IS NULL), count(DISTINCT hash({columns})) "
+        f"FROM read_parquet('{quoted(target)}')"
+    ).fetchall()[0]
+    return replace(report, guests=guests, duplicates=report.accepted - kinds)
+
+
+def complete_products(con: DuckDBPyConnection, folder: Path, extras: list[str], given: bool) -> None:
+    """Rewrite products.parquet with one row per product that is given or was sold, sorted by id.
+
+    A product sold but not in a given table is hidden: it trains, and is never recommended.
+    """
+    target, orders = folder / "products.parquet", quoted(folder / "orders.parquet")
+    named = _names(con, extras)
+    con.execute(
+        "CREATE TABLE sold AS SELECT product_id, coalesce("
+        "arg_max(unit_price, (ordered_at, row)) FILTER (quantity > 0), arg_max(unit_price, (ordered_at, row))) "
+        f"AS last_price FROM read_parquet('{orders}') GROUP BY 1"
+    )
+    con.execute(f"CREATE TABLE known AS SELECT *, TRUE AS known FROM read_parquet('{quoted(target)}')")
+    cells = {
+        "title": f"coalesce(title, {_named('title', extras)}, product_id)",
+        "price": "coalesce(price, last_price)",
+        "hidden": f"CASE WHEN known IS NULL THEN {'TRUE' if given else 'NULL'} ELSE hidden END",
+        **{name: f"coalesce({name}, {_named(name, extras)})" for name in PRODUCT_TEXTS},
+    }
+    listed = ", ".join(
+        f"CAST({cells.get(column.name, column.name)} AS {SQL_TYPES[column.type]}) AS {column.name}"
+        for column in PRODUCTS.columns
+    )
+    _copy(
+        con,
+        f"SELECT {listed} FROM known FULL JOIN sold USING (product_id) {named} ORDER BY product_id",
+        target,
+    )
+
+
+PRODUCT_TEXTS = ("category", "brand", "url", "image_url")
+
+
+def _named(name: str, extras: list[str]) -> str:
+    return f"named_{name}" if name in extras else "NULL"
+
+
+def _names(con: DuckDBPyConnection, extras: list[str]) -> str:
+    """Joins that bring the most frequent text of each product's lines; ties go to the first by value."""
+    joins = []
+    for name in extras:
+        con.execute(
+            f"CREATE TABLE named_by_{name} AS SELECT product_id, "
+            f"arg_min({name}, (-n, {name})) AS named_{name} FROM ("
+            f"SELECT product_id, {name}, count(*) AS n FROM judged_orders "
+            f"WHERE verdict IS NULL AND {name} IS NOT NULL GROUP BY 1, 2) GROUP BY 1"
+        )
+        joins.append(f"LEFT JOIN named_by_{name} USING (product_id)")
+    return " ".join(joins)
