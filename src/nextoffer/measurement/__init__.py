@@ -1,0 +1,1 @@
+"""Did it pay? Treated minus holdout, with intervals that stay honest for small holdouts and skewed spend."""
