@@ -124,3 +124,16 @@ def ranges(starts: Ints, counts: Ints) -> npt.NDArray[np.int64]:
     offsets = np.repeat(np.asarray(starts, dtype=np.int64) - (ends - counts), counts)
     positions: npt.NDArray[np.int64] = np.arange(total, dtype=np.int64) + offsets
     return positions
+
+
+def first_of_each(group: Ints, key: Floats | Ints, tie: Ints, n: int) -> Bools:
+    """Which rows are among the `n` lowest keys of their group, ties by the lower `tie`."""
+    order = np.lexsort((tie, key, group))
+    ordered = group[order]
+    start = np.ones(len(order), dtype=bool)
+    start[1:] = ordered[1:] != ordered[:-1]
+    starts = np.flatnonzero(start)
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    among: Bools = np.zeros(len(order), dtype=bool)
+    among[order] = place < n
+    return among

@@ -19,18 +19,17 @@ REASONS: tuple[str, ...] = (
     "due-for-refill",  # replenishment
     "bought-together",  # cross_sell: companion of something bought lately
     "goes-with-cart",  # cross_sell: companion of something in the cart
+    "bought-lately",  # cross_sell: companion of something bought since the bundle was made
     "step-up",  # up_sell
     "similar-customers",  # for_you: collaborative filtering
     "like-viewed",  # for_you: similar to something viewed now
     "popular-now",  # for_you: nothing personal is known
-    "popular-in-segment",  # for_you: thin history
     "we-miss-you",  # win_back
 )
 REASON = {reason: code for code, reason in enumerate(REASONS)}
 
 # In the order the rules are asked: the first that fails gives the code.
 DROPS: tuple[str, ...] = (
-    "kind-not-asked",
     "filtered",
     "hidden",
     "restricted",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from nextoffer.engines.engine import Engine
 from nextoffer.errors import TooLittleHistoryError
-from nextoffer.features.interactions import Features, load_features
+from nextoffer.features.interactions import Features, Int32, load_features, load_labels
 
 SQL_FILES = (
     "products_index",
@@ -83,3 +83,16 @@ def _require_customers(engine: Engine, as_of: datetime) -> None:
             "choose a later --as-of, or give an older history"
         )
     raise TooLittleHistoryError(f"No customer bought and kept anything before {as_of.isoformat()}: {found}.")
+
+
+def build_labels(engine: Engine, out: Path, as_of: datetime, until: datetime) -> tuple[Int32, Int32]:
+    """What the customers of the features built last bought from `as_of` until `until`: rows of distinct pairs.
+
+    Returns
+    -------
+    (n,) customer rows and (n,) product rows, sorted by customer, then product
+    """
+    moments = [moment.astimezone(UTC).replace(tzinfo=None) for moment in (as_of, until)]
+    params = dict(zip(("as_of", "until"), moments, strict=True))
+    engine.sql(sql_text("labels"), params, out / "labels.parquet")
+    return load_labels(out)

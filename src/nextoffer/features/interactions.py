@@ -233,3 +233,9 @@ def _matrix(values: npt.NDArray[Any], columns: Int32, indptr: Int64, n_columns: 
     matrix = sparse.csr_matrix((values, columns, indptr), shape=(len(indptr) - 1, n_columns), copy=False)
     matrix.has_sorted_indices = True
     return matrix
+
+
+def load_labels(folder: Path) -> tuple[Int32, Int32]:
+    """Customer and product rows of the label table."""
+    columns = _columns(_read(folder, "labels"))
+    return columns["customer_row"], columns["product_row"]

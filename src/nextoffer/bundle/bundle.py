@@ -1,0 +1,181 @@
+"""The bundle: everything learned tonight as one immutable value, and its place on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from nextoffer.bundle.store import Manifest, OpenedBundle, Staging, open_folder
+from nextoffer.domain.arrays import Floats, Ints, Strings, ranges
+from nextoffer.domain.offers import Candidates
+from nextoffer.features.catalogue import Catalogue
+from nextoffer.features.interactions import Pairs
+from nextoffer.models.collaborative import Factors, Neighbours
+from nextoffer.models.knowledge import Customers, Knowledge, Products
+from nextoffer.models.lifetime import Lifetime
+from nextoffer.models.ranker import Curves, Ranker
+from nextoffer.models.reorder import Reorder
+from nextoffer.models.segments import Segments
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CustomerIds:
+    """Customer ids, sorted: row = position."""
+
+    ids: Strings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredCandidates:
+    """Tonight's candidates of every customer: rows `indptr[c] : indptr[c + 1]`; columns as in Candidates."""
+
+    indptr: Ints
+    kind: Ints
+    product: Ints
+    because: Ints
+    reason: Ints
+    p_buy: Floats
+
+    @classmethod
+    def of(cls, candidates: Candidates, n_customers: int) -> StoredCandidates:
+        """Columns of one batch that holds every customer, in order."""
+        counts = np.bincount(candidates.customer, minlength=n_customers)
+        return cls(
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            candidates.kind,
+            candidates.product,
+            candidates.because,
+            candidates.reason,
+            candidates.p_buy,
+        )
+
+    def batch(self, rows: Ints) -> Candidates:
+        """Candidates of the customers at `rows`, whose positions in the batch are 0, 1, 2, …"""
+        counts = self.indptr[rows + 1] - self.indptr[rows]
+        at = ranges(self.indptr[rows], counts)
+        position = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
+        columns = (self.kind, self.product, self.because, self.reason, self.p_buy)
+        return Candidates(position, *(column[at] for column in columns))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """What one night learned. Never changed after it was made; opened by the API, the export and the CLI."""
+
+    bundle_id: str
+    as_of: datetime
+    customer_ids: CustomerIds
+    catalogue: Catalogue
+    knowledge: Knowledge
+    ranker: Ranker
+    candidates: StoredCandidates
+    p_newcomer: float
+    manifest: Manifest | None = None
+
+    @classmethod
+    def make(
+        cls,
+        bundle_id: str,
+        as_of: datetime,
+        customer_ids: CustomerIds,
+        catalogue: Catalogue,
+        knowledge: Knowledge,
+        ranker: Ranker,
+        candidates: StoredCandidates,
+        manifest: Manifest | None = None,
+    ) -> Bundle:
+        """Put the parts together. `p_newcomer` is the mean p_buy of customers with one order."""
+        once = knowledge.customers.p_buy[knowledge.customers.frequency == 1]
+        p_newcomer = float(once.mean()) if len(once) else 0.05
+        return cls(
+            bundle_id,
+            as_of,
+            customer_ids,
+            catalogue,
+            knowledge,
+            ranker,
+            candidates,
+            p_newcomer,
+            manifest,
+        )
+
+    def customer_row(self, customer_id: str | None) -> int:
+        """Row of a customer; −1 for one this bundle does not know."""
+        return -1 if customer_id is None else self.customer_ids.ids.find(customer_id)
+
+    def product_row(self, product_id: str) -> int:
+        """Row of a product; −1 for one this bundle does not know."""
+        return self.catalogue.ids.find(product_id)
+
+
+# name of a part on disk -> (its type, whether it is customer-sized and so memory-mapped)
+_PARTS: dict[str, tuple[type, bool]] = {
+    "customers": (Customers, True),
+    "products": (Products, False),
+    "pairs": (Pairs, True),
+    "factors": (Factors, True),
+    "similar": (Neighbours, False),
+    "companions": (Neighbours, False),
+    "ladder": (Neighbours, False),
+    "reorder": (Reorder, False),
+    "lifetime": (Lifetime, False),
+    "segments": (Segments, False),
+}
+
+
+def write_parts(staging: Staging, bundle: Bundle) -> None:
+    """Write every part of a bundle into a staging folder."""
+    staging.write("customer_ids", bundle.customer_ids, mapped=True)
+    staging.write("catalogue", bundle.catalogue, mapped=False)
+    staging.write("candidates", bundle.candidates, mapped=True)
+    for name, (_, mapped) in _PARTS.items():
+        staging.write(name, getattr(bundle.knowledge, name), mapped=mapped)
+    for view in ("repeat", "explore"):
+        curves = getattr(bundle.ranker, view)
+        staging.write(f"ranker_{view}", curves or _NO_CURVES, mapped=False)
+
+
+def read_bundle(opened: OpenedBundle) -> Bundle:
+    """The bundle of an opened and verified folder; customer-sized columns stay on disk."""
+    manifest = opened.manifest
+    parts = {name: opened.read(name, cls, mapped) for name, (cls, mapped) in _PARTS.items()}
+    horizon_days = int(manifest.rows["horizon_days"])
+    views = {view: opened.read(f"ranker_{view}", Curves, False) for view in ("repeat", "explore")}
+    curves = {view: part if part.features else None for view, part in views.items()}
+    step = "curves" if all(curves.values()) else "combined"
+    return Bundle.make(
+        manifest.bundle_id,
+        manifest.as_of,
+        opened.read("customer_ids", CustomerIds, True),
+        opened.read("catalogue", Catalogue, False),
+        Knowledge(horizon_days, **parts),
+        Ranker(horizon_days, step, curves["repeat"], curves["explore"]),
+        opened.read("candidates", StoredCandidates, True),
+        manifest,
+    )
+
+
+def open_bundle(
+    models_dir: Path,
+    bundle_id: str | None = None,
+    signing_key: str | None = None,
+    self_test: Callable[[Bundle], None] | None = None,
+) -> Bundle:
+    """Open the bundle in service (or the one named): verified byte by byte, then self-tested.
+
+    Raises
+    ------
+    NoBundleError, BundleCorruptError, BundleFormatError
+    """
+    bundle = read_bundle(open_folder(models_dir, bundle_id, signing_key=signing_key))
+    if self_test is not None:
+        self_test(bundle)
+    return bundle
+
+
+_NO_CURVES = Curves((), np.zeros((0, 0)), np.zeros((0, 0)), 0.0)
+assert {field.name for field in fields(Knowledge)} == {"horizon_days", *_PARTS}  # noqa: S101 — a part forgotten here would be lost

@@ -1,0 +1,195 @@
+"""Everything learned from one history at one `as_of`: what the ranker, the offers and the backtest stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nextoffer.domain.arrays import Floats, Ints
+from nextoffer.features.catalogue import Catalogue
+from nextoffer.features.interactions import Features, Pairs
+from nextoffer.models.collaborative import (
+    Factors,
+    Neighbours,
+    fit_companions,
+    fit_factors,
+    fit_similar,
+)
+from nextoffer.models.families import fit_families
+from nextoffer.models.lifetime import Lifetime, fit_lifetime, score_customers
+from nextoffer.models.reorder import Reorder, fit_reorder
+from nextoffer.models.segments import Segments, fit_segments, predict_segments, segment_codes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Customers:
+    """One row per customer with a purchase, in the order of the sorted ids; counts net of returns.
+
+    Days are ages before as_of; money is currency units; `segment` indexes domain.tables.SEGMENTS; p_buy is
+    P(any order within the horizon), p_lapsed = P(no order within 180 days).
+    """
+
+    recency_days: Ints
+    first_age_days: Ints
+    frequency: Ints
+    n_lines: Ints
+    monetary: Floats
+    log_unit_price: Floats
+    cluster: Ints
+    segment: Ints
+    p_buy: Floats
+    p_buy_28: Floats
+    p_buy_90: Floats
+    p_lapsed: Floats
+    expected_value: Floats
+
+    def __len__(self) -> int:
+        return len(self.recency_days)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Products:
+    """One row per product of the catalogue: how it sells. Shares are of all customers who bought lately.
+
+    `trend` is the log of the last 10 days' pace against the last 28 days'.
+    """
+
+    n_orders: Ints
+    n_customers: Ints
+    share_28: Floats
+    log_share_28: Floats
+    log_share_all: Floats
+    trend: Floats
+    log_age: Floats
+    log_last_age: Floats
+    rebuy_share: Floats
+    log_unit_price: Floats
+    last_age_days: Ints
+
+    def __len__(self) -> int:
+        return len(self.n_orders)
+
+    def popular(self, n: int) -> Ints:
+        """Rows of the `n` products most customers bought in the last four weeks; ties by all time, row."""
+        order = np.lexsort((np.arange(len(self)), -self.n_customers, -self.share_28))
+        sold = order[self.n_orders[order] > 0]
+        return sold[:n]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Knowledge:
+    """The parts, each a flat dataclass of arrays, written to the bundle one by one."""
+
+    horizon_days: int
+    customers: Customers
+    products: Products
+    pairs: Pairs
+    factors: Factors
+    similar: Neighbours
+    companions: Neighbours
+    ladder: Neighbours
+    reorder: Reorder
+    lifetime: Lifetime
+    segments: Segments
+
+
+def learn(
+    features: Features,
+    catalogue: Catalogue,
+    horizon_days: int,
+    seed: int,
+    previous_segments: Segments | None = None,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> Knowledge:
+    """Fit every model on features of one moment. Nothing after that moment is looked at."""
+    rfm, pairs = features.rfm, features.pairs
+    progress("segments")
+    monetary = np.asarray(rfm.monetary, dtype=np.float64) / 10**catalogue.digits
+    columns = (rfm.recency_days, rfm.frequency, monetary)
+    segments = fit_segments(*columns, seed=seed, previous=previous_segments)
+    cluster = predict_segments(segments, *columns)
+    progress("lifetime")
+    ages = (rfm.n_order_days, rfm.recency_days, rfm.first_age_days)
+    lifetime = fit_lifetime(*ages, monetary / np.maximum(rfm.frequency, 1))
+    life = {
+        days: score_customers(lifetime, *ages, monetary, rfm.frequency, days) for days in {28, horizon_days}
+    }
+    progress("reorder")
+    reorder = fit_reorder(
+        pairs.product, pairs.n_days, pairs.first_age_days, pairs.last_age_days, len(catalogue.ids)
+    )
+    progress("factors")
+    weights = pairs.matrix(pairs.weight, len(catalogue.ids))
+    factors = fit_factors(weights, seed)
+    progress("neighbours")
+    similar = fit_similar(weights)
+    products = describe_products(features)
+    companions = fit_companions(
+        features.cooccurrence.indptr,
+        features.cooccurrence.other,
+        features.cooccurrence.n_orders,
+        products.n_orders,
+    )
+    progress("families")
+    families = fit_families(catalogue.title, catalogue.category, catalogue.prices(), products.n_orders)
+    ladder = Neighbours(families.indptr, families.step, families.score)
+    customers = Customers(
+        recency_days=rfm.recency_days,
+        first_age_days=rfm.first_age_days,
+        frequency=rfm.frequency,
+        n_lines=rfm.n_lines,
+        monetary=monetary,
+        log_unit_price=_usual_price(pairs, products),
+        cluster=cluster,
+        segment=segment_codes(segments, cluster),
+        p_buy=life[horizon_days].p_buy,
+        p_buy_28=life[28].p_buy,
+        p_buy_90=life[28].p_buy_90,
+        p_lapsed=life[28].p_lapsed,
+        expected_value=life[28].expected_value,
+    )
+    return Knowledge(
+        horizon_days,
+        customers,
+        products,
+        pairs,
+        factors,
+        similar,
+        companions,
+        ladder,
+        reorder,
+        lifetime,
+        segments,
+    )
+
+
+def describe_products(features: Features) -> Products:
+    """How each product sells, from the popularity table; a product never sold has zero counts."""
+    sold = features.popularity
+    lately = max(int((features.rfm.recency_days < 28).sum()), 1)
+    everyone = max(len(features.rfm.recency_days), 1)
+    share_28 = sold.n_customers_28 / lately
+    pace = (sold.n_customers_10 / 10 + 0.05) / (sold.n_customers_28 / 28 + 0.05)
+    unit_price = sold.revenue / np.maximum(sold.quantity, 1e-9)
+    return Products(
+        n_orders=sold.n_orders.astype(np.int32),
+        n_customers=sold.n_customers.astype(np.int32),
+        share_28=share_28.astype(np.float32),
+        log_share_28=np.log(share_28 + 0.5 / lately).astype(np.float32),
+        log_share_all=np.log((sold.n_customers + 0.5) / everyone).astype(np.float32),
+        trend=np.log(pace).astype(np.float32),
+        log_age=np.log1p(sold.first_age_days).astype(np.float32),
+        log_last_age=np.log1p(sold.last_age_days).astype(np.float32),
+        rebuy_share=((sold.n_repeat_customers + 1.0) / (sold.n_customers + 5.0)).astype(np.float32),
+        log_unit_price=np.log(np.maximum(unit_price, 1.0)).astype(np.float32),
+        last_age_days=sold.last_age_days.astype(np.int32),
+    )
+
+
+def _usual_price(pairs: Pairs, products: Products) -> Floats:
+    """Mean log unit price of the products each customer bought."""
+    owner = np.repeat(np.arange(len(pairs.indptr) - 1), np.diff(pairs.indptr))
+    total = np.bincount(owner, products.log_unit_price[pairs.product], minlength=len(pairs.indptr) - 1)
+    return (total / np.maximum(np.diff(pairs.indptr), 1)).astype(np.float32)

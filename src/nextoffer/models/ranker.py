@@ -1,0 +1,362 @@
+"""p_buy: the probability that a customer buys a product within the horizon, with no offer made.
+
+Two views, one scale: products the customer bought before (*repeat*) and products they never bought
+(*explore*). Each view is a sum of curves, one per feature, on the log-odds scale (a generalised additive
+model with piecewise-linear curves): fitted by penalised logistic regression on what was bought in the last
+horizon, so its probabilities are calibrated and comparable across views, stored as two small tables, and
+evaluated column by column. A shop too small to fit it falls back to Poisson-Gamma and popularity.
+
+References
+----------
+Hastie & Tibshirani (1990), Generalized Additive Models; Hosmer & Lemeshow (2000), ch. 6, for the intercept
+correction after sampling negatives (here: weights).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nextoffer.domain.arrays import Bools, Floats, Ints, ranges
+from nextoffer.models.candidates import SOURCES, Proposals, bought_matrix
+from nextoffer.models.knowledge import Knowledge
+from nextoffer.models.reorder import expected_gap_days, p_reorder
+
+N_KNOTS = 7
+MIN_POSITIVES = 100
+MAX_ROWS = 300_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curves:
+    """One view of the ranker: log-odds = intercept + Σ interpolated curve of each feature.
+
+    Parameters
+    ----------
+    features : names, in column order
+    knots, values : (n_features, N_KNOTS) float64; flat beyond the outer knots
+    intercept : log-odds where every curve is 0
+    """
+
+    features: tuple[str, ...]
+    knots: Floats
+    values: Floats
+    intercept: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """Every product a batch of customers might buy, sorted by customer then product.
+
+    Parameters
+    ----------
+    position : (n,) position in the batch; product : (n,) int32
+    p_buy : (n,) float32; repeat : (n,) bool, bought before
+    pair : (n,) int64 row of `knowledge.pairs` for repeats, −1 otherwise
+    source : name -> (n,) int32 rank the source gave it (0 best, −1 not proposed)
+    because : name -> (n,) int32 product that gave rise to it under that source, −1 if none
+    """
+
+    position: Ints
+    product: Ints
+    p_buy: Floats
+    repeat: Bools
+    pair: Ints
+    source: Mapping[str, Ints]
+    because: Mapping[str, Ints]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranker:
+    """Both views, and the step of the fallback ladder they stand on (`curves` or `combined`)."""
+
+    horizon_days: int
+    step: str
+    repeat: Curves | None
+    explore: Curves | None
+
+
+def score_batch(ranker: Ranker, knowledge: Knowledge, rows: Ints) -> Scored:
+    """p_buy of everything the customers at `rows` might buy. Pure; the same for any split into batches."""
+    rows = np.asarray(rows, dtype=np.int64)
+    again = _repeat_rows(knowledge, rows)
+    fresh = _explore_rows(knowledge, rows)
+    p_again = _p_repeat(ranker, knowledge, again)
+    p_fresh = _p_explore(ranker, knowledge, fresh)
+    position = np.concatenate([again.position, fresh.position])
+    product = np.concatenate([again.product, fresh.product])
+    order = np.lexsort((product, position))
+    absent = np.full(len(again.position), -1, dtype=np.int32)
+
+    def ordered(column: Ints) -> Ints:
+        return np.concatenate([absent, column])[order]
+
+    return Scored(
+        position[order],
+        product[order].astype(np.int32),
+        np.concatenate([p_again, p_fresh])[order].astype(np.float32),
+        order < len(again.position),
+        np.concatenate([again.pair, np.full(len(fresh.position), -1, np.int64)])[order],
+        {name: ordered(fresh.rank[name]) for name in SOURCES},
+        {name: ordered(fresh.because[name]) for name in SOURCES},
+    )
+
+
+def fit_ranker(
+    knowledge: Knowledge, bought_position: Ints, bought_product: Ints, horizon_days: int, seed: int
+) -> Ranker:
+    """Learn both views from what the customers of `knowledge` bought in the horizon after its as_of.
+
+    Parameters
+    ----------
+    bought_position, bought_product : distinct (customer row, product row) pairs bought in the horizon
+    """
+    label = _PairSet(bought_position, bought_product, len(knowledge.products))
+    views: dict[str, list[tuple[Floats, Bools]]] = {"repeat": [], "explore": []}
+    for start in range(0, len(knowledge.customers), 20_000):
+        rows = np.arange(start, min(start + 20_000, len(knowledge.customers)))
+        again, fresh = _repeat_rows(knowledge, rows), _explore_rows(knowledge, rows)
+        views["repeat"].append(
+            (_repeat_features(knowledge, again), label.has(rows[again.position], again.product))
+        )
+        views["explore"].append(
+            (_explore_features(knowledge, fresh), label.has(rows[fresh.position], fresh.product))
+        )
+    rng = np.random.default_rng([seed, horizon_days])
+    curves = {}
+    for view, names in (("repeat", REPEAT_FEATURES), ("explore", EXPLORE_FEATURES)):
+        x = np.concatenate([part[0] for part in views[view]])
+        y = np.concatenate([part[1] for part in views[view]])
+        curves[view] = _fit_curves(x, y, names, rng)
+    step = "curves" if all(curve is not None for curve in curves.values()) else "combined"
+    return Ranker(horizon_days, step, curves["repeat"], curves["explore"])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """(customer, product) rows of one view, before they are scored."""
+
+    position: Ints
+    customer: Ints
+    product: Ints
+    pair: Ints
+    rank: Mapping[str, Ints]
+    score: Mapping[str, Floats]
+    because: Mapping[str, Ints]
+
+
+def _repeat_rows(knowledge: Knowledge, rows: Ints) -> _Rows:
+    pairs = knowledge.pairs
+    counts = pairs.indptr[rows + 1] - pairs.indptr[rows]
+    pair = ranges(pairs.indptr[rows], counts)
+    position = np.repeat(np.arange(len(rows)), counts)
+    return _Rows(position, rows[position], pairs.product[pair], pair, {}, {}, {})
+
+
+def _explore_rows(knowledge: Knowledge, rows: Ints) -> _Rows:
+    bought = bought_matrix(knowledge, rows)
+    proposals = {name: source(knowledge, rows, bought) for name, source in SOURCES.items()}
+    n = len(knowledge.products)
+    keys = {name: proposal.position * n + proposal.product for name, proposal in proposals.items()}
+    union = np.unique(np.concatenate(list(keys.values())))
+    position, product = union // n, (union % n).astype(np.int32)
+    rank, score, because = {}, {}, {}
+    for name, proposal in proposals.items():
+        at = np.searchsorted(union, keys[name])
+        rank[name] = _spread(at, proposal.rank, len(union), -1, np.int32)
+        score[name] = _spread(at, _relative(proposal), len(union), 0.0, np.float32)
+        because[name] = _spread(at, proposal.because, len(union), -1, np.int32)
+    pair = np.full(len(union), -1, dtype=np.int64)
+    return _Rows(position, rows[position], product, pair, rank, score, because)
+
+
+def _spread(at: Ints, values: Ints | Floats, n: int, absent: float, dtype: type) -> np.ndarray:
+    column = np.full(n, absent, dtype=dtype)
+    column[at] = values
+    return column
+
+
+def _relative(proposals: Proposals) -> Floats:
+    """Each score as a share of the customer's best score from the same source."""
+    if not len(proposals.score):
+        return proposals.score
+    starts = np.flatnonzero(proposals.rank == 0)
+    lengths = np.diff(np.append(starts, len(proposals.score)))
+    return proposals.score / np.repeat(proposals.score[starts], lengths)
+
+
+REPEAT_FEATURES = (
+    "logit_p_reorder",
+    "log_n_orders",
+    "log_last_age",
+    "log_gap_ratio",
+    "log_order_share",
+    "in_last_orders",
+    "log_weight",
+    "log_share_28",
+    "trend",
+    "log_product_last_age",
+    "rebuy_share",
+    "logit_customer",
+    "log_frequency",
+    "log_recency",
+    "log_basket_size",
+)
+
+
+def _repeat_features(knowledge: Knowledge, rows: _Rows) -> Floats:
+    pairs, products, customers = knowledge.pairs, knowledge.products, knowledge.customers
+    pair, product, customer = rows.pair, rows.product, rows.customer
+    n_days, last, first = pairs.n_days[pair], pairs.last_age_days[pair], pairs.first_age_days[pair]
+    p = p_reorder(knowledge.reorder, product, n_days, first, last, knowledge.horizon_days)
+    gap = expected_gap_days(knowledge.reorder, product, n_days, first, last)
+    frequency = customers.frequency[customer]
+    return _columns(
+        _logit(p),
+        np.log(pairs.n_orders[pair]),
+        np.log1p(last),
+        np.log((last + 1.0) / np.maximum(gap, 1.0)),
+        np.log(pairs.n_orders[pair] / np.maximum(frequency, 1)),
+        pairs.in_last[pair] + pairs.n_last_3[pair],
+        np.log(pairs.weight[pair] + 1e-3),
+        products.log_share_28[product],
+        products.trend[product],
+        products.log_last_age[product],
+        products.rebuy_share[product],
+        *_customer_features(knowledge, customer),
+    )
+
+
+EXPLORE_FEATURES = (
+    *(f"log_rank_{name}" for name in SOURCES),
+    *(f"relative_{name}" for name in SOURCES),
+    "n_sources",
+    "log_share_28",
+    "log_share_all",
+    "trend",
+    "log_product_age",
+    "log_product_last_age",
+    "log_price_ratio",
+    "logit_customer",
+    "log_frequency",
+    "log_recency",
+    "log_basket_size",
+)
+
+
+def _explore_features(knowledge: Knowledge, rows: _Rows) -> Floats:
+    products, product = knowledge.products, rows.product
+    ranks = [np.log2(np.where(rows.rank[name] < 0, 40, rows.rank[name]) + 1.0) for name in SOURCES]
+    proposed = sum((rows.rank[name] >= 0).astype(np.int8) for name in SOURCES)
+    usual = knowledge.customers.log_unit_price[rows.customer]
+    return _columns(
+        *ranks,
+        *(rows.score[name] for name in SOURCES),
+        proposed,
+        products.log_share_28[product],
+        products.log_share_all[product],
+        products.trend[product],
+        products.log_age[product],
+        products.log_last_age[product],
+        products.log_unit_price[product] - usual,
+        *_customer_features(knowledge, rows.customer),
+    )
+
+
+def _customer_features(knowledge: Knowledge, customer: Ints) -> tuple[Floats, ...]:
+    customers = knowledge.customers
+    return (
+        _logit(customers.p_buy[customer]),
+        np.log(customers.frequency[customer]),
+        np.log1p(customers.recency_days[customer]),
+        np.log(customers.n_lines[customer] / customers.frequency[customer]),
+    )
+
+
+def _p_repeat(ranker: Ranker, knowledge: Knowledge, rows: _Rows) -> Floats:
+    if ranker.repeat is not None:
+        return _evaluate(ranker.repeat, _repeat_features(knowledge, rows))
+    pairs, pair = knowledge.pairs, rows.pair
+    return p_reorder(
+        knowledge.reorder,
+        rows.product,
+        pairs.n_days[pair],
+        pairs.first_age_days[pair],
+        pairs.last_age_days[pair],
+        knowledge.horizon_days,
+    )
+
+
+def _p_explore(ranker: Ranker, knowledge: Knowledge, rows: _Rows) -> Floats:
+    """Curves, else P(customer orders) × the product's share of buyers, doubled by each agreeing source."""
+    if ranker.explore is not None:
+        return _evaluate(ranker.explore, _explore_features(knowledge, rows))
+    share = np.exp(knowledge.products.log_share_28[rows.product])
+    agreeing = sum((rows.rank[name] >= 0).astype(np.int8) for name in SOURCES)
+    odds = knowledge.customers.p_buy[rows.customer] * share * 2.0 ** (agreeing - 1)
+    return np.minimum(odds, 0.5).astype(np.float32)
+
+
+def _evaluate(curves: Curves, x: Floats) -> Floats:
+    log_odds = np.full(len(x), curves.intercept)
+    for j in range(x.shape[1]):
+        log_odds += np.interp(x[:, j], curves.knots[j], curves.values[j])
+    return (1.0 / (1.0 + np.exp(-log_odds))).astype(np.float32)
+
+
+def _fit_curves(x: Floats, y: Bools, names: tuple[str, ...], rng: np.random.Generator) -> Curves | None:
+    """Penalised logistic regression on hinge functions; None where there is too little to learn from."""
+    from sklearn.linear_model import LogisticRegression
+
+    if y.sum() < MIN_POSITIVES or (~y).sum() < MIN_POSITIVES:
+        return None
+    x, y, weight = _sample(x, y, rng)
+    quantiles = np.quantile(x, np.linspace(0.01, 0.99, N_KNOTS), axis=0).T
+    span = np.maximum(quantiles[:, -1] - quantiles[:, 0], 1e-6)
+    knots = np.maximum.accumulate(quantiles + span[:, None] * 1e-4 * np.arange(N_KNOTS), axis=1)
+    design = np.concatenate([_hinges(x[:, j], knots[j]) for j in range(x.shape[1])], axis=1)
+    model = LogisticRegression(C=1.0, max_iter=300, tol=1e-5)
+    model.fit(design, y, sample_weight=weight)
+    slopes = model.coef_[0].reshape(x.shape[1], N_KNOTS - 1)
+    values = np.stack([_hinges(knots[j], knots[j]) @ slopes[j] for j in range(x.shape[1])])
+    return Curves(names, knots, values, float(model.intercept_[0]))
+
+
+def _hinges(x: Floats, knots: Floats) -> Floats:
+    """(n, N_KNOTS − 1): how far x has come through each interval between knots, 0 … 1."""
+    widths = np.diff(knots)
+    return np.clip((x[:, None] - knots[:-1]) / widths, 0.0, 1.0)
+
+
+def _sample(x: Floats, y: Bools, rng: np.random.Generator) -> tuple[Floats, Bools, Floats]:
+    """All positives and, beyond MAX_ROWS, a share of the negatives with the inverse as their weight."""
+    negatives = np.flatnonzero(~y)
+    room = max(MAX_ROWS - int(y.sum()), MAX_ROWS // 3)
+    if len(negatives) <= room:
+        return x, y, np.ones(len(y))
+    chosen = np.sort(rng.choice(negatives, room, replace=False))
+    rows = np.concatenate([np.flatnonzero(y), chosen])
+    weight = np.concatenate([np.ones(int(y.sum())), np.full(room, len(negatives) / room)])
+    return x[rows], y[rows], weight
+
+
+class _PairSet:
+    """Which (customer, product) pairs are in a set, whole columns at a time."""
+
+    def __init__(self, position: Ints, product: Ints, n_products: int) -> None:
+        self.n = n_products
+        self.keys = np.unique(np.asarray(position, dtype=np.int64) * n_products + product)
+
+    def has(self, position: Ints, product: Ints) -> Bools:
+        return np.isin(np.asarray(position, dtype=np.int64) * self.n + product, self.keys)
+
+
+def _columns(*columns: Floats | Ints) -> Floats:
+    return np.stack([np.asarray(column, dtype=np.float32) for column in columns], axis=1)
+
+
+def _logit(p: Floats) -> Floats:
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    return np.log(p / (1 - p))

@@ -1,0 +1,64 @@
+"""A batch of customers with everything they might buy: what offer kinds choose their candidates from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nextoffer.bundle.bundle import Bundle
+from nextoffer.domain.arrays import Bools, Floats, Ints, first_of_each
+from nextoffer.domain.offers import KIND, REASON, Candidates
+from nextoffer.models.ranker import Scored, score_batch
+
+PER_KIND = 6  # candidates of a kind kept by p_buy, and as many by expected margin
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Customers by their rows in the bundle, and the scored products of each (see ranker.Scored)."""
+
+    rows: Ints
+    scored: Scored
+
+
+KindFunction = Callable[[Batch, Bundle], Candidates]
+
+
+def make_batch(bundle: Bundle, rows: Ints) -> Batch:
+    """Score everything the customers at `rows` might buy."""
+    rows = np.asarray(rows, dtype=np.int64)
+    return Batch(rows, score_batch(bundle.ranker, bundle.knowledge, rows))
+
+
+def proposals(
+    batch: Batch, bundle: Bundle, kind: str, reason: str, chosen: Bools, because: Ints | None = None
+) -> Candidates:
+    """Candidates of one kind from the chosen rows of `batch.scored`: the best few of each customer.
+
+    Kept are the PER_KIND most likely and the PER_KIND most valuable by p × (1 − p) × margin, which is what an
+    offer can change; ties by product.
+    """
+    at = np.flatnonzero(chosen)
+    position, product, p_buy = (column[at] for column in _columns(batch.scored))
+    via = because[at] if because is not None else np.full(len(at), -1, np.int32)
+    catalogue = bundle.catalogue
+    margin = np.maximum(catalogue.price[product] - catalogue.unit_cost[product], 0)
+    worth = p_buy * (1.0 - p_buy) * margin
+    keep = first_of_each(position, -p_buy, product, PER_KIND) | first_of_each(
+        position, -worth, product, PER_KIND
+    )
+    n = int(keep.sum())
+    return Candidates(
+        position[keep].astype(np.int32),
+        np.full(n, KIND[kind], np.int8),
+        product[keep].astype(np.int32),
+        via[keep].astype(np.int32),
+        np.full(n, REASON[reason], np.int8),
+        p_buy[keep].astype(np.float32),
+    )
+
+
+def _columns(scored: Scored) -> tuple[Ints, Ints, Floats]:
+    return scored.position, scored.product, scored.p_buy
