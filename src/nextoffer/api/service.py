@@ -37,14 +37,13 @@ class RelatedProduct:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Which bundle serves, how old what it knows is, and what an operator should look at."""
+    """Which bundle it is, from when, and how much it knows."""
 
     bundle_id: str
     as_of: datetime
     trained_at: datetime | None
     customers: int
     products: int
-    warnings: tuple[str, ...] = ()
 
 
 class Opened(Protocol):
@@ -63,11 +62,17 @@ class Opened(Protocol):
         """The bundles of the models folder: id, as_of, whether it serves, quality."""
 
     def status(self) -> Status:
-        """What serves now."""
+        """Which bundle this is."""
 
 
-class Service(Opened, Protocol):
-    """What the application asks: an opened bundle that may be another one at the next request."""
+class Service(Protocol):
+    """The bundle in service, which may be another one at the next request."""
+
+    def current(self) -> Opened:
+        """What serves now; a request asks once and keeps it to the end."""
+
+    def warnings(self) -> tuple[str, ...]:
+        """What an operator should look at."""
 
     def start(self) -> None:
         """Begin to watch for new bundles."""
@@ -77,7 +82,7 @@ class Service(Opened, Protocol):
 
 
 class BundleService:
-    """Answers from the bundle in service, and puts a new one in service without a failed request.
+    """Holds the bundle in service, and puts a new one in its place without a failed request.
 
     Parameters
     ----------
@@ -95,7 +100,15 @@ class BundleService:
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
         # Opening runs in a thread of its own, so that no fault of a bundle can end the watching.
-        self._open_in_background = ThreadPoolExecutor(1, "nextoffer-open")
+        self._background = ThreadPoolExecutor(1, "nextoffer-open")
+
+    def current(self) -> Opened:
+        """What serves now."""
+        return self._opened
+
+    def warnings(self) -> tuple[str, ...]:
+        """That a newer bundle was refused, if one was."""
+        return (self._warning,) if self._warning else ()
 
     def start(self) -> None:
         """Begin to watch the pointer."""
@@ -108,37 +121,7 @@ class BundleService:
         self._stop.set()
         if self._watcher is not None:
             self._watcher.join()
-        self._open_in_background.shutdown()
-
-    def recommend(self, request: SlateRequest, now: datetime) -> Slate:
-        """The ranked offers of one customer."""
-        return self._opened.recommend(request, now)
-
-    def related(self, product_id: str, kind: str, n: int, language: str) -> list[RelatedProduct] | None:
-        """Products that go with one product; None if it is not known."""
-        return self._opened.related(product_id, kind, n, language)
-
-    def segments(self) -> list[dict[str, Any]]:
-        """Sizes and RFM ranges of the segments."""
-        return self._opened.segments()
-
-    def bundles(self) -> list[dict[str, Any]]:
-        """The bundles of the models folder."""
-        return self._opened.bundles()
-
-    def status(self) -> Status:
-        """What serves now, with a warning if a newer bundle was refused."""
-        status = self._opened.status()
-        if self._warning is None:
-            return status
-        return Status(
-            status.bundle_id,
-            status.as_of,
-            status.trained_at,
-            status.customers,
-            status.products,
-            (*status.warnings, self._warning),
-        )
+        self._background.shutdown()
 
     def refresh(self) -> bool:
         """Put the bundle the pointer names in service if it changed; True if another one serves now."""
@@ -147,7 +130,7 @@ class BundleService:
             return False
         self._seen = state
         before = self._opened.status().bundle_id
-        attempt = self._open_in_background.submit(self._opener)
+        attempt = self._background.submit(self._opener)
         error = attempt.exception()
         if error is not None:
             self._warning = "A newer bundle could not be put in service; the one before serves. See the log."

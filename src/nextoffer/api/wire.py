@@ -55,10 +55,12 @@ class CartLine(_Request):
 class Filter(_Request):
     """Only offers whose product fits; absent parts filter nothing."""
 
-    category: Id | None = Field(None, description="a category path or the start of one, as in `Home > Kitchen`")
+    category: Id | None = Field(
+        default=None, description="a category path or the start of one, as in `Home > Kitchen`"
+    )
     brand: Id | None = None
     max_price: Annotated[Decimal, Field(ge=0, le=1_000_000_000)] | None = Field(
-        None, description="highest list price, in the shop's currency"
+        default=None, description="highest list price, in the shop's currency"
     )
 
 
@@ -66,29 +68,44 @@ class Context(_Request):
     """What both ways of asking for a slate share."""
 
     placement: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$")] = Field(
-        "default", description="where it will be shown, as in `home`, `cart`, `product`; kept for measurement"
+        default="default",
+        description="where it will be shown, as in `home`, `cart`, `product`; kept for measurement",
     )
-    n: N | None = Field(None, description="how many offers at most; default: `[offers] n` of the shop")
-    kinds: Annotated[list[Kind], Field(max_length=8)] | None = Field(None, description="only these kinds")
-    viewed: Items = Field([], description="product ids viewed in this visit, newest first; unknown are ignored")
-    explain: bool = Field(False, description="add `dropped`: what was not offered, and why (server key)")
+    n: N | None = Field(
+        default=None, description="how many offers at most; default: `[offers] n` of the shop"
+    )
+    kinds: Annotated[list[Kind], Field(max_length=8)] | None = Field(
+        default=None, description="only these kinds"
+    )
+    viewed: Items = Field(
+        default=[], description="product ids viewed in this visit, newest first; unknown are ignored"
+    )
+    explain: bool = Field(
+        default=False, description="add `dropped`: what was not offered, and why (server key)"
+    )
     locale: Annotated[str, Field(max_length=35)] | None = Field(
-        None, description="language of the reasons, `en` or `ru`; wins over Accept-Language"
+        default=None, description="language of the reasons, `en` or `ru`; wins over Accept-Language"
     )
 
 
 class OffersQuery(Context):
     """The query of GET /v1/customers/{customer_id}/offers."""
 
-    cart: Items = Field([], description="product ids in the cart, newest first; unknown ones are ignored")
+    cart: Items = Field(
+        default=[], description="product ids in the cart, newest first; unknown ones are ignored"
+    )
 
 
 class RecommendBody(Context):
     """The body of POST /v1/recommend: give `customer_id`, or `visitor_id`, or neither."""
 
-    customer_id: Id | None = Field(None, description="with a client key this needs X-Customer-Token")
-    visitor_id: Id | None = Field(None, description="your own anonymous id, so that effects can be measured")
-    cart: Annotated[list[CartLine], Field(max_length=MAX_ITEMS)] = Field([], description="newest first")
+    customer_id: Id | None = Field(default=None, description="with a client key this needs X-Customer-Token")
+    visitor_id: Id | None = Field(
+        default=None, description="your own anonymous id, so that effects can be measured"
+    )
+    cart: Annotated[list[CartLine], Field(max_length=MAX_ITEMS)] = Field(
+        default=[], description="newest first"
+    )
     filter: Filter = Filter()
 
 
@@ -96,7 +113,7 @@ class RelatedQuery(_Request):
     """The query of GET /v1/products/{product_id}/related."""
 
     type: Literal["cross_sell", "up_sell", "similar"] = Field(
-        "cross_sell", description="bought together with it, one step better, or like it"
+        default="cross_sell", description="bought together with it, one step better, or like it"
     )
     n: N = 4
     locale: Annotated[str, Field(max_length=35)] | None = None
@@ -143,7 +160,7 @@ def slate_request(
 
 
 def query_of(model: type[BaseModel], pairs: list[tuple[str, str]]) -> dict[str, Any]:
-    """A query string as the input of its model: lists may be repeated (`cart=a&cart=b`) or joined (`cart=a,b`).
+    """A query string as the input of its model; a list is `cart=a&cart=b` or `cart=a,b`.
 
     Raises
     ------
@@ -160,6 +177,20 @@ def query_of(model: type[BaseModel], pairs: list[tuple[str, str]]) -> dict[str, 
         else:
             fields[name] = value
     return fields
+
+
+def checked_id(text: str, field: str) -> str:
+    """An id out of a path.
+
+    Raises
+    ------
+    RefusedError : too long, or it holds control characters.
+    """
+    if len(text) > MAX_ID:
+        raise RefusedError("limit-exceeded", f"{field} may have {MAX_ID} characters at most.", field)
+    if _CONTROL.search(text):
+        raise RefusedError("invalid-value", f"{field}: control characters are not allowed.", field)
+    return text
 
 
 def refuse_mangled(text: str, field: str) -> None:
