@@ -59,10 +59,10 @@ def fit_families(titles: Strings, categories: Strings, prices: Prices, popularit
     leading one, each like the leader itself: chains of alike pairs do not run together. The steps of a
     product are ordered by plain likeness, so that the dearer thing of the same kind keeps its colour.
 
-    On Online Retail (cuts 2011-08-19 and 2011-09-16, never-bought steps within 28 days) a least likeness of
-    .50 catches as many purchases in a list of five as looser families do, with 96 % of active customers
-    having a step; weighing the words puts 90 % of the shop's own variants (85123A, 85123B) together, plain
-    titles 76 %.
+    Chosen on Online Retail at 2011-08-19 and 2011-09-16: with weighed words 90 % of the shop's own variants
+    (85123A, 85123B) fall in one family, with plain titles 76 %. The price paid: lists of five catch some 10 %
+    fewer purchases, for people also collect one pattern across kinds. At a least likeness of .50 a step
+    exists for 96 % of the active customers and is bought 2.5 to 3 times as often as its popularity says.
 
     Parameters
     ----------
@@ -97,9 +97,8 @@ def _kinds(leaf: Rows, text: Rows, vectors: Any) -> Rows:
     nodes, node = np.unique(np.stack([group[by_title], text[by_title]]), axis=1, return_inverse=True)
     kinds = np.where(large[group] | (leaf < 0), -1, leaf)
     if len(node):
-        kinds[by_title] = (
-            leaf.max(initial=-1) + 1 + _leaders(_within(vectors[nodes[1]], nodes[0]), nodes[0])[node]
-        )
+        leader = _leaders(_within(vectors[nodes[1]], nodes[0]), nodes[0])
+        kinds[by_title] = leaf.max(initial=-1) + 1 + leader[node]
     return kinds
 
 

@@ -31,6 +31,12 @@ def title_vectors(texts: list[str], text: Rows, prices: Prices) -> tuple[Any, An
 
     Sublinear TF-IDF of the 3- to 5-grams of ` word `, counted per distinct word, then summed over the words
     of each title; in the second every n-gram is weighed by the words it stands in.
+
+    Parameters
+    ----------
+    texts : m distinct titles, lower case, words apart by one space
+    text : (n,) the title of each product
+    prices : (n,) currency; NaN or ≤ 0 = unknown
     """
     words = pc.split_pattern(pa.array(texts, pa.string()), " ")
     coded = words.flatten().dictionary_encode()
@@ -39,10 +45,8 @@ def title_vectors(texts: list[str], text: Rows, prices: Prices) -> tuple[Any, An
     shape = (len(texts), len(vocabulary))
     holds = sparse.csr_matrix((np.ones(len(row)), (row, coded.indices.to_numpy())), shape=shape)
     grams = _word_grams(vocabulary)
-    counts, weighed = (
-        (holds @ grams).tocsr(),
-        (holds @ sparse.diags(_kind_weights(holds[text], prices)) @ grams),
-    )
+    weights = sparse.diags(_kind_weights(holds[text], prices))
+    counts, weighed = (holds @ grams).tocsr(), (holds @ weights @ grams).tocsr()
     counts.sort_indices()
     weighed.sort_indices()
     titles_with = np.bincount(counts.indices, minlength=counts.shape[1])

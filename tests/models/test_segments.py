@@ -1,0 +1,282 @@
+"""Segments: planted clusters come back, names follow the rules, a night's noise changes nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from nextoffer.domain.tables import SEGMENTS
+from nextoffer.errors import TooLittleHistoryError
+from nextoffer.models.segments import (
+    Segments,
+    fit_segments,
+    predict_segments,
+    quintiles,
+    segment_codes,
+    segment_name,
+    segment_table,
+)
+
+Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
+CENTRES = np.log1p([[3, 30, 5000], [10, 1, 20], [60, 8, 400], [300, 10, 900], [330, 1, 15]])
+
+
+def shop(n: int = 2000, noise: float = 0.08, seed: int = 1) -> tuple[Columns, np.ndarray]:
+    """Customers around five planted centres, far apart, and which centre each is from."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, len(CENTRES), n)
+    recency, frequency, monetary = np.expm1(CENTRES[truth] + rng.normal(0, noise, (n, 3))).T
+    return (recency, frequency, monetary), truth
+
+
+def blended(n: int = 3000, seed: int = 2) -> Columns:
+    """A shop without gaps between kinds of customers."""
+    rng = np.random.default_rng(seed)
+    orders = rng.geometric(rng.beta(1, 2, n))
+    return rng.exponential(120 / orders**0.5).round(), orders, (orders * rng.lognormal(3, 1, n)).round(2)
+
+
+def as_bytes(segments: Segments) -> tuple[object, ...]:
+    arrays = (segments.mean, segments.scale, segments.centroids, segments.percentiles)
+    return (*(array.tobytes() for array in arrays), segments.labels, segments.inertia)
+
+
+def test_planted_clusters_are_recovered() -> None:
+    columns, truth = shop()
+
+    clusters = predict_segments(fit_segments(*columns, seed=0, k=5), *columns)
+
+    pairs = np.unique(np.column_stack([truth, clusters]), axis=0)
+    assert len(pairs) == 5 and len(np.unique(clusters)) == 5
+
+
+def test_planted_clusters_get_the_names_a_marketer_would_give() -> None:
+    columns, truth = shop()
+    segments = fit_segments(*columns, seed=0, k=5)
+
+    codes = segment_codes(segments, predict_segments(segments, *columns))
+
+    names = [SEGMENTS[int(np.median(codes[truth == planted]))] for planted in range(5)]
+    assert names == ["champions", "new", "needs_attention", "at_risk", "lost"]
+
+
+@pytest.mark.parametrize(
+    ("percentiles", "orders", "name"),
+    [
+        ((0.9, 0.95, 0.95), 20.0, "champions"),
+        ((0.9, 0.95, 0.69), 20.0, "loyal"),
+        ((0.4, 0.6, 0.1), 5.0, "loyal"),
+        ((0.8, 0.3, 0.9), 1.2, "new"),
+        ((0.8, 0.4, 0.3), 2.0, "potential_loyalist"),
+        ((0.8, 0.39, 0.3), 2.0, "promising"),
+        ((0.4, 0.5, 0.9), 3.0, "needs_attention"),
+        ((0.399, 0.5, 0.1), 3.0, "at_risk"),
+        ((0.1, 0.1, 0.6), 1.0, "at_risk"),
+        ((0.1, 0.1, 0.3), 1.0, "hibernating"),
+        ((0.1, 0.1, 0.29), 1.0, "lost"),
+    ],
+)
+def test_the_first_rule_that_holds_names_a_cluster(
+    percentiles: tuple[float, float, float], orders: float, name: str
+) -> None:
+    assert segment_name(*percentiles, orders) == name
+
+
+def test_at_risk_is_only_ever_below_the_40th_recency_percentile() -> None:
+    grid = np.linspace(0, 1, 21)
+
+    at_risk = [r for r in grid for f in grid for m in grid if segment_name(r, f, m, 2.0) == "at_risk"]
+
+    assert at_risk and max(at_risk) < 0.40
+
+
+def test_champions_bought_more_lately_and_more_often_than_the_lost() -> None:
+    columns = blended()
+    segments = fit_segments(*columns, seed=0)
+    codes = segment_codes(segments, predict_segments(segments, *columns))
+
+    table = {row["segment"]: row for row in segment_table(codes, *columns)}
+
+    best, worst = table["champions"], table["lost"]
+    assert best["recency_days"]["median"] < worst["recency_days"]["median"]
+    assert best["frequency"]["median"] > worst["frequency"]["median"]
+    assert best["monetary"]["median"] > worst["monetary"]["median"]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_customers_and_seed_give_the_same_bytes_on_any_number_of_threads(threads: int) -> None:
+    with threadpool_limits(threads):
+        again = fit_segments(*blended(), seed=3)
+
+    assert as_bytes(again) == as_bytes(fit_segments(*blended(), seed=3))
+
+
+@pytest.mark.parametrize("sample", [500, 200_000])
+def test_the_order_of_customers_is_irrelevant(sample: int) -> None:
+    columns = blended()
+    order = np.random.default_rng(0).permutation(len(columns[0]))
+    shuffled = tuple(column[order] for column in columns)
+
+    assert as_bytes(fit_segments(*shuffled, seed=0, sample=sample)) == as_bytes(
+        fit_segments(*columns, seed=0, sample=sample)
+    )
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_the_size_of_a_batch_changes_nobodys_cluster(batch: int) -> None:
+    columns = blended(800)
+    segments = fit_segments(*columns, seed=0)
+
+    parts = [
+        predict_segments(segments, *(column[start : start + batch] for column in columns))
+        for start in range(0, 800, batch)
+    ]
+
+    assert np.array_equal(np.concatenate(parts), predict_segments(segments, *columns))
+
+
+def test_each_customer_goes_to_the_nearest_centroid() -> None:
+    columns = blended(300)
+    segments = fit_segments(*columns, seed=0)
+    scaled = np.clip((np.log1p(np.column_stack(columns)) - segments.mean) / segments.scale, -3, 3)
+    gaps = [[np.linalg.norm(row - centroid) for centroid in segments.centroids] for row in scaled]
+
+    assert predict_segments(segments, *columns).tolist() == np.argmin(gaps, axis=1).tolist()
+
+
+def test_clusters_stay_frozen_while_the_shop_is_the_same() -> None:
+    first = fit_segments(*blended(seed=2), seed=0)
+
+    assert fit_segments(*blended(seed=5), seed=9, previous=first) is first
+
+
+def test_a_refit_keeps_the_ids_of_the_old_clusters() -> None:
+    columns, truth = shop()
+    first = fit_segments(*columns, seed=0, k=5)
+    wider, _ = shop(noise=0.16)
+
+    second = fit_segments(*wider, seed=4, k=5, previous=first)
+
+    assert second is not first
+    before, after = predict_segments(first, *columns), predict_segments(second, *wider)
+    assert all(np.median(before[truth == c]) == np.median(after[truth == c]) for c in range(5))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 20])
+def test_tiny_shops_have_no_more_clusters_than_kinds_of_customers(n: int) -> None:
+    columns = tuple(column[:n] for column in blended())
+
+    segments = fit_segments(*columns, seed=0)
+
+    kinds = len(np.unique(np.column_stack(columns), axis=0))
+    assert 1 <= len(segments.centroids) <= min(8, kinds)
+    assert predict_segments(segments, *columns).max() < len(segments.labels)
+
+
+def test_a_shop_that_grew_from_one_customer_is_fitted_anew() -> None:
+    one = fit_segments(np.array([3]), np.array([1]), np.array([9.0]), seed=0)
+
+    grown = fit_segments(*blended(), seed=0, previous=one)
+
+    assert len(one.centroids) == 1 and len(grown.centroids) == 8
+
+
+def test_identical_customers_share_one_cluster() -> None:
+    same = np.full(50, 4), np.full(50, 2), np.full(50, 31.5)
+
+    segments = fit_segments(*same, seed=0)
+
+    assert len(segments.labels) == 1
+    assert set(predict_segments(segments, *same).tolist()) == {0}
+    assert fit_segments(*same, seed=1, previous=segments) is segments
+
+
+def test_a_customer_whose_returns_exceed_the_purchases_is_still_placed() -> None:
+    recency, frequency, monetary = blended(100)
+    monetary[0] = -250.0
+
+    segments = fit_segments(recency, frequency, monetary, seed=0)
+
+    assert 0 <= predict_segments(segments, recency, frequency, monetary)[0] < 8
+    assert np.isfinite(segments.centroids).all()
+
+
+def test_no_customer_at_all_is_one_clear_message() -> None:
+    none = np.array([])
+
+    with pytest.raises(TooLittleHistoryError, match="at least 1 customer"):
+        fit_segments(none, none, none, seed=0)
+
+
+def test_quintiles_hold_a_fifth_each_and_equal_values_score_alike() -> None:
+    days = np.arange(100)
+    orders = np.array([1] * 60 + [2] * 40)
+
+    scores = quintiles(days, orders, days[::-1].astype(float))
+
+    assert np.bincount(scores[:, 0]).tolist() == [0, 20, 20, 20, 20, 20]
+    assert scores[0].tolist() == [5, 2, 5] and scores[-1].tolist() == [1, 5, 1]
+    assert len(set(scores[:60, 1].tolist())) == 1
+
+
+def test_the_segment_table_adds_up() -> None:
+    codes = np.array([0, 0, 8], dtype=np.int8)
+
+    table = segment_table(codes, np.array([1, 3, 200]), np.array([9, 7, 1]), np.array([60.0, 30.0, 10.0]))
+
+    assert [row["segment"] for row in table] == ["champions", "lost"]
+    assert table[0]["customers"] == 2 and table[0]["revenue_share"] == 0.9
+    assert table[0]["recency_days"] == {"min": 1.0, "median": 2.0, "max": 3.0}
+    assert sum(row["share"] for row in table) == 1.0
+
+
+def explained(values: np.ndarray, groups: np.ndarray) -> float:
+    """η²: share of the variance of `values` that lies between groups."""
+    _, group = np.unique(groups, return_inverse=True)
+    n, sums = np.bincount(group), np.bincount(group, weights=values)
+    return float(((sums**2 / n).sum() - values.sum() ** 2 / len(values)) / (values.var() * len(values)))
+
+
+def quintile_grid(scores: np.ndarray) -> np.ndarray:
+    """The usual named grid of R and F quintiles: ten segments."""
+    r, f = scores[:, 0], scores[:, 1]
+    low, middling = r <= 2, r == 3
+    cells = [low & (f <= 2), low & (f <= 4), low, middling & (f <= 2), middling & (f == 3)]
+    cells += [(r <= 4) & (f >= 4), (r == 4) & (f == 1), (r == 5) & (f == 1), (r >= 4) & (f <= 3)]
+    return np.select(cells, range(9), 9)
+
+
+@pytest.mark.realdata
+@pytest.mark.skipif("NEXTOFFER_REALDATA" not in os.environ, reason="NEXTOFFER_REALDATA is not set")
+def test_clusters_tell_more_of_next_quarters_spend_than_the_quintile_grid_on_online_retail() -> None:
+    import duckdb
+
+    lines = Path(os.environ["NEXTOFFER_REALDATA"]) / "online_retail" / "online_retail.parquet"
+    cut, end = "TIMESTAMP '2011-09-09'", "TIMESTAMP '2011-12-09'"
+    found = (
+        duckdb.connect()
+        .sql(f"""
+        WITH lines AS (
+            SELECT CustomerID AS customer, InvoiceNo AS invoice, Quantity AS quantity,
+                   CAST(InvoiceDate AS TIMESTAMP) AS moment, Quantity * UnitPrice AS spend
+            FROM '{lines}' WHERE CustomerID IS NOT NULL)
+        SELECT min(date_diff('day', moment, {cut})) FILTER (moment < {cut} AND quantity > 0) AS recency,
+               count(DISTINCT invoice) FILTER (moment < {cut} AND quantity > 0) AS orders,
+               CAST(sum(spend) FILTER (moment < {cut}) AS DOUBLE) AS spend,
+               CAST(sum(spend) FILTER (moment >= {cut} AND moment < {end} AND quantity > 0) AS DOUBLE) AS later
+        FROM lines GROUP BY customer HAVING orders > 0 ORDER BY customer
+    """)
+        .fetchnumpy()
+    )
+    columns = found["recency"], found["orders"], found["spend"]
+    later = np.log1p(np.maximum(np.nan_to_num(np.ma.filled(found["later"], 0.0)), 0.0))
+    segments = fit_segments(*columns, seed=0)
+
+    clusters = explained(later, predict_segments(segments, *columns))
+    grid = explained(later, quintile_grid(quintiles(*columns)))
+
+    assert clusters >= 1.2 * grid
