@@ -7,7 +7,7 @@ WITH buyers AS (
 )
 SELECT
     CAST(ROW_NUMBER() OVER (ORDER BY k.known_row) - 1 AS INTEGER) AS customer_row,
-    CAST(k.customer_id AS VARCHAR) AS customer_id,
+    CAST(k.customer_id AS STRING) AS customer_id,
     CAST(k.known_row AS INTEGER) AS known_row
 FROM customers_known k
 JOIN buyers b ON b.party = k.known_row

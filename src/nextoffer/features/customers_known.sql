@@ -12,7 +12,7 @@ ranked AS (
 )
 SELECT
     CAST(known_row AS INTEGER) AS known_row,
-    CAST(customer_id AS VARCHAR) AS customer_id
+    CAST(customer_id AS STRING) AS customer_id
 FROM ranked
 WHERE known_row % $stride = 0
 ORDER BY known_row

@@ -43,8 +43,8 @@ net AS (
     WHERE NOT has_return AND quantity > 0
     UNION ALL
     SELECT
-        party, order_row, product_row, kept,
-        ROUND(CAST(revenue AS DOUBLE) * CAST(kept AS DOUBLE) / CAST(quantity AS DOUBLE))
+        party, order_row, product_row, CAST(kept AS DECIMAL(18, 3)),
+        CAST(ROUND(CAST(revenue AS DOUBLE) * CAST(kept AS DOUBLE) / CAST(quantity AS DOUBLE)) AS BIGINT)
     FROM deepest
     WHERE kept > 0
 )

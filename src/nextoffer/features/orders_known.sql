@@ -8,8 +8,8 @@ WITH heads AS (
 )
 SELECT
     CAST(ROW_NUMBER() OVER (ORDER BY h.order_id, k.known_row) - 1 AS INTEGER) AS order_row,
-    CAST(h.order_id AS VARCHAR) AS order_id,
-    CAST(h.customer_id AS VARCHAR) AS customer_id,
+    CAST(h.order_id AS STRING) AS order_id,
+    CAST(h.customer_id AS STRING) AS customer_id,
     CAST(k.known_row AS INTEGER) AS known_row,
     CAST(h.ordered_at AS TIMESTAMP) AS ordered_at,
     CAST(days_between(h.ordered_at, $as_of) AS INTEGER) AS age_days

@@ -6,7 +6,7 @@ WITH bought AS (
 )
 SELECT
     CAST(b.order_row AS INTEGER) AS order_row,
-    CAST(o.order_id AS VARCHAR) AS order_id,
+    CAST(o.order_id AS STRING) AS order_id,
     CAST(c.customer_row AS INTEGER) AS customer_row,
     CAST(b.product_row AS INTEGER) AS product_row,
     CAST(o.age_days AS INTEGER) AS age_days,

@@ -20,7 +20,7 @@ ranked AS (
 )
 SELECT
     CAST(order_row AS INTEGER) AS order_row,
-    CAST(order_id AS VARCHAR) AS order_id,
+    CAST(order_id AS STRING) AS order_id,
     CAST(customer_row AS INTEGER) AS customer_row,
     CAST(age_days AS INTEGER) AS age_days,
     CAST(n_products AS INTEGER) AS n_products,
