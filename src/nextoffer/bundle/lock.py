@@ -55,7 +55,7 @@ def locked(path: Path, wait: bool = True) -> Iterator[int]:
     except OSError as error:
         raise BundleError(
             f"{path} cannot be opened for writing ({error.strerror}). "
-            "Let the nightly job's user write there, or set models_dir in nextoffer.toml."
+            "Make room there, let the nightly job write there, or set models_dir in nextoffer.toml."
         ) from None
     try:
         _take(descriptor, path, wait)

@@ -86,17 +86,16 @@ def read_part(folder: Path, name: str, cls: type[P], mapped: bool = False) -> P:
     BundleFormatError : the part was written with other fields than `cls` has.
     """
     path = folder / (f"{name}.json" if mapped else f"{name}.npz")
-    if mapped:
-        with _named(path):
-            layout = json.loads(path.read_bytes())
-        _check_fields(path, layout, cls)
-        arrays = {member: _mapped(folder / f"{name}.{member}.npy") for member in _members(layout)}
-    else:
-        with _named(path), zipfile.ZipFile(path) as archive:
-            layout = json.loads(archive.read(_FIELDS))
-            _check_fields(path, layout, cls)
-            arrays = {member: _frozen(archive.read(f"{member}.npy")) for member in _members(layout)}
-    return cls(**{field: _value(field, entry, arrays) for field, entry in layout.items()})
+    with _named(path):
+        if mapped:
+            layout = _layout(path, path.read_bytes(), cls)
+            arrays = {member: _mapped(folder / f"{name}.{member}.npy") for member in _members(layout)}
+        else:
+            with zipfile.ZipFile(path) as archive:
+                layout = _layout(path, archive.read(_FIELDS), cls)
+                arrays = {member: _frozen(archive.read(f"{member}.npy")) for member in _members(layout)}
+        values = {field: _value(field, entry, arrays) for field, entry in layout.items()}
+    return cls(**values)
 
 
 def _taken_apart(name: str, part: Any) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -117,13 +116,20 @@ def _taken_apart(name: str, part: Any) -> tuple[dict[str, Any], dict[str, Array]
             plain = [_plain(name, field.name, item) for item in value]
             layout[field.name] = {"kind": "tuple", "value": plain}
         else:
-            if value is None and NoneType not in get_args(get_type_hints(type(part))[field.name]):
-                raise TypeError(f"{name}.{field.name} is None, but its annotation does not allow it")
-            layout[field.name] = {"kind": "plain", "value": value and _plain(name, field.name, value)}
+            layout[field.name] = {"kind": "plain", "value": _plain_or_none(name, part, field.name)}
     for member, array in arrays.items():
         if array.dtype.hasobject:
             raise TypeError(f"{name}.{member} holds Python objects; a bundle holds fixed dtypes and Strings")
     return layout, arrays
+
+
+def _plain_or_none(name: str, part: Any, field: str) -> str | int | float | bool | None:
+    value = getattr(part, field)
+    if value is not None:
+        return _plain(name, field, value)
+    if NoneType not in get_args(get_type_hints(type(part))[field]):
+        raise TypeError(f"{name}.{field} is None, but its annotation does not allow it")
+    return None
 
 
 def _plain(part: str, field: str, value: Any) -> str | int | float | bool:
@@ -150,14 +156,15 @@ def _value(field: str, entry: dict[str, Any], arrays: dict[str, Array]) -> Any:
     return tuple(entry["value"]) if entry["kind"] == "tuple" else entry["value"]
 
 
-def _check_fields(path: Path, layout: dict[str, Any], cls: type[Any]) -> None:
-    expected = {field.name for field in fields(cls)}
-    if set(layout) != expected:
-        odd = ", ".join(sorted(expected ^ set(layout)))
+def _layout(path: Path, text: bytes, cls: type[Any]) -> dict[str, Any]:
+    """What `_taken_apart` wrote, if it is about the fields that `cls` has."""
+    layout: dict[str, Any] = json.loads(text)
+    if odd := {field.name for field in fields(cls)} ^ set(layout):
         raise BundleFormatError(
             f"{path.parent.name}/{path.name} was written by another version of nextoffer: it and "
-            f"{cls.__name__} differ in {odd}. Train again with: nextoffer train"
+            f"{cls.__name__} differ in {', '.join(sorted(odd))}. Train again with: nextoffer train"
         )
+    return layout
 
 
 def _write(path: Path, content: bytes) -> None:
