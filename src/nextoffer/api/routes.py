@@ -166,7 +166,7 @@ class Routes:
         # A visitor id is only claimed: with a public key it must not reveal what its namesake bought.
         buyer = customer_id or (visitor_id if caller.is_server else None)
         slate = await run_in_threadpool(self._slate, bundle, asked, customer_id, buyer, language, now)
-        offers = [wire.offer_body(offer) for offer in slate.offers]
+        offers = [wire.offer_body(offer, slate.currency) for offer in slate.offers]
         decision = self._decision(unit, now, slate, offers, asked.placement)
         group = (await self._writer.write(ToRecord(decision))).group
         body = wire.slate_body(

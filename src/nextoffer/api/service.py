@@ -41,7 +41,6 @@ class Status:
 
     bundle_id: str
     as_of: datetime
-    trained_at: datetime | None
     customers: int
     products: int
 

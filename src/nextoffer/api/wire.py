@@ -19,7 +19,7 @@ from starlette.responses import Response
 from nextoffer.api.problems import RefusedError
 from nextoffer.api.service import RelatedProduct
 from nextoffer.config import Kind
-from nextoffer.domain.money import to_minor
+from nextoffer.domain.money import minor_digits, to_minor, to_wire
 from nextoffer.domain.offers import Offer, Slate, SlateRequest
 
 MAX_BODY_BYTES: Final = 1_000_000
@@ -199,8 +199,9 @@ def refuse_mangled(text: str, field: str) -> None:
         raise RefusedError("invalid-encoding", "The URL is not valid UTF-8.", field)
 
 
-def offer_body(offer: Offer) -> dict[str, Any]:
+def offer_body(offer: Offer, currency: str) -> dict[str, Any]:
     """One offer with everything a server key may see; also what the ledger keeps."""
+    digits = minor_digits(currency)
     return {
         "offer_id": offer.offer_id,
         "kind": offer.kind,
@@ -214,7 +215,7 @@ def offer_body(offer: Offer) -> dict[str, Any]:
         "code": offer.code,
         "valid_until": utc_text(offer.valid_until),
         "p_buy": round(offer.p_buy, 6),
-        "expected_profit": offer.expected_profit,
+        "expected_profit": to_wire(round(offer.expected_profit * 10**digits), currency),
         "reason": {
             "code": offer.reason.code,
             "text": offer.reason.text,

@@ -1,0 +1,125 @@
+"""A trained bundle as the API asks it: the same `recommend` as the command line and the export use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from nextoffer.api.service import RelatedProduct, Status
+from nextoffer.bundle.bundle import Bundle, open_bundle
+from nextoffer.bundle.opening import BundleEntry, list_bundles
+from nextoffer.config import Settings
+from nextoffer.domain.arrays import Bools, Floats, Ints
+from nextoffer.domain.money import to_wire
+from nextoffer.domain.offers import Slate, SlateRequest
+from nextoffer.domain.tables import SEGMENTS
+from nextoffer.offers.choosing import Policy
+from nextoffer.offers.recommend import recommend
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenedShop:
+    """One bundle, and the shop's policy: everything a request needs, nothing that changes."""
+
+    bundle: Bundle
+    policy: Policy
+    settings: Settings
+
+    def recommend(self, request: SlateRequest, now: datetime) -> Slate:
+        """The ranked offers of one customer."""
+        zone, valid_days = self.settings.zone, self.settings.offers.valid_days
+        return recommend(self.bundle, self.policy, request, now, zone, valid_days)
+
+    def related(self, product_id: str, kind: str, n: int, language: str) -> list[RelatedProduct] | None:
+        """Products that go with one product and can be sold now, best first; None if it is not known."""
+        row = self.bundle.product_row(product_id)
+        if row < 0:
+            return None
+        knowledge = self.bundle.knowledge
+        neighbours = {
+            "cross_sell": knowledge.companions,
+            "up_sell": knowledge.ladder,
+            "similar": knowledge.similar,
+        }[kind]
+        found, _ = neighbours.of(row)
+        chosen = found[self._sellable(found)][:n]
+        return [self._related(int(product)) for product in chosen]
+
+    def segments(self) -> list[dict[str, Any]]:
+        """Sizes and RFM ranges, the most valuable segment first."""
+        customers = self.bundle.knowledge.customers
+        segment = np.asarray(customers.segment)
+        return [
+            {
+                "segment": slug,
+                "customers": int(np.count_nonzero(inside)),
+                "recency_days": _range(customers.recency_days, inside),
+                "frequency": _range(customers.frequency, inside),
+                "monetary": _range(customers.monetary, inside),
+            }
+            for slug, inside in ((slug, segment == code) for code, slug in enumerate(SEGMENTS))
+            if inside.any()
+        ]
+
+    def bundles(self) -> list[dict[str, Any]]:
+        """Every bundle of the models folder, newest first."""
+        return [_entry(entry, self.bundle.bundle_id) for entry in list_bundles(self.settings.models_dir)]
+
+    def status(self) -> Status:
+        """Which bundle this is."""
+        bundle = self.bundle
+        return Status(bundle.bundle_id, bundle.as_of, len(bundle.customer_ids.ids), len(bundle.catalogue))
+
+    def _sellable(self, products: Ints) -> Bools:
+        catalogue = self.bundle.catalogue
+        out_of_stock = catalogue.stock[products] <= 0  # unknown stock is NaN: not out
+        mask: Bools = ~(catalogue.hidden[products] | catalogue.restricted[products] | out_of_stock) & (
+            catalogue.price[products] > 0
+        )
+        return mask
+
+    def _related(self, product: int) -> RelatedProduct:
+        catalogue = self.bundle.catalogue
+        product_id = catalogue.ids.text(product)
+        return RelatedProduct(
+            product_id,
+            catalogue.title[product] or product_id,
+            catalogue.url[product],
+            catalogue.image_url[product],
+            to_wire(int(catalogue.price[product]), catalogue.currency),
+        )
+
+
+def shop_opener(
+    settings: Settings,
+    signing_key: str | None = None,
+    self_test: Callable[[Bundle], None] | None = None,
+) -> Callable[[], OpenedShop]:
+    """Opens the bundle that is in service when it is called: verified, self-tested, ready to answer."""
+
+    def opener() -> OpenedShop:
+        bundle = open_bundle(settings.models_dir, signing_key=signing_key, self_test=self_test)
+        return OpenedShop(bundle, Policy.of(settings), settings)
+
+    return opener
+
+
+def _range(values: Ints | Floats, inside: Bools) -> list[float]:
+    chosen = np.asarray(values)[inside]
+    return [round(float(chosen.min()), 2), round(float(chosen.max()), 2)]
+
+
+def _entry(entry: BundleEntry, serving: str) -> dict[str, Any]:
+    manifest = entry.manifest
+    return {
+        "bundle_id": entry.bundle_id,
+        "serving": entry.bundle_id == serving,
+        "in_service": entry.in_service,
+        "as_of": manifest.as_of if manifest else None,
+        "quality": dict(manifest.quality) if manifest else None,
+        "readable": manifest is not None,
+    }
