@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
@@ -18,6 +18,8 @@ from nextoffer.config import EngineSettings
 from nextoffer.engines.duckdb import DuckDBEngine
 from nextoffer.features.build import build_features
 from nextoffer.features.interactions import Features
+
+START = datetime.fromisoformat("2026-01-01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +64,18 @@ def write(folder: Path, lines: Sequence[Line], products: Sequence[str] = (), row
 
 
 def random_lines(seed: int, n_orders: int = 120, n_products: int = 12) -> list[Line]:
-    """A dirty little shop: guests, returns in the same or later orders, repeated lines, orders at one moment."""
+    """A dirty little shop: guests, returns, repeated lines, orders at the same moment."""
     rng = np.random.default_rng(seed)
     lines = []
     for number in range(n_orders):
         who = int(rng.integers(0, 12))
         customer_id = None if who >= 10 else f"c{who}"
-        at = (
-            datetime(2026, 1, 1)
-            + int(rng.integers(0, 100 * 8)) * (datetime(2026, 1, 2) - datetime(2026, 1, 1)) / 8
-        )  # noqa: DTZ001
+        at = START + int(rng.integers(0, 800)) * timedelta(hours=3)
         for product in rng.integers(0, n_products, rng.integers(1, 6)):
             quantity = int(rng.choice([-2, -1, 1, 2, 3], p=[0.1, 0.1, 0.5, 0.2, 0.1]))
-            quantity_decimal = Decimal(quantity * (500 if rng.random() < 0.2 else 1000)) / 1000
+            units = Decimal(quantity) / (2 if rng.random() < 0.2 else 1)
             revenue = int(quantity * rng.integers(1, 400))
-            lines.append(Line(f"o{number}", customer_id, f"p{product}", at, quantity_decimal, revenue))
+            lines.append(Line(f"o{number}", customer_id, f"p{product}", at, units, revenue))
     return [lines[i] for i in rng.permutation(len(lines))]
 
 
@@ -105,3 +104,15 @@ def build(tmp_path: Path) -> Build:
             return build_features(engine, folder, tmp_path / f"out{number}", moment, stride, half_life_days)
 
     return run
+
+
+@pytest.fixture(name="line")
+def line_maker() -> Callable[..., Line]:
+    """Makes one order line from plain texts and numbers."""
+    return line
+
+
+@pytest.fixture
+def random_shop() -> Callable[..., list[Line]]:
+    """Makes the lines of a random little shop from a seed."""
+    return random_lines
