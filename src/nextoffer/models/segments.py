@@ -19,7 +19,7 @@ from nextoffer.errors import TooLittleHistoryError
 
 DRIFT = 0.05  # relative change of the mean squared distance above which the clusters are fitted anew
 _FAR = 3.0  # standard deviations
-_STARTS = 8  # k-means++ starts; the best is kept
+_STARTS, _START_ROWS = 8, 20_000  # k-means++ starts, on so many rows; the best goes on with all
 
 _HIGH_IS_GOOD = np.array([-1.0, 1.0, 1.0])  # fewer days since the last order are better
 
@@ -209,10 +209,14 @@ def _fit(logs: Vector, k: int, seed: int) -> Segments:
     mean, spread = logs.mean(axis=0), logs.std(axis=0)
     scale = np.where(spread > 1e-9, spread, 1.0)
     scaled = _scaled(logs, mean, scale)
-    distinct = 1 + int(np.any(scaled[1:] != scaled[:-1], axis=1).sum())
-    clusters = KMeans(n_clusters=min(k, distinct), n_init=_STARTS, random_state=seed)
+    few = _thinned(scaled, _START_ROWS)
+    distinct = 1 + int(np.any(few[1:] != few[:-1], axis=1).sum())
+    start = KMeans(n_clusters=min(k, distinct), n_init=_STARTS, random_state=seed)
     with threadpool_limits(1):  # sums of several threads differ in the last digits from night to night
-        centroids = clusters.fit(scaled).cluster_centers_.astype(np.float64)
+        centroids = start.fit(few).cluster_centers_
+        if len(few) < len(scaled):
+            centroids = KMeans(len(centroids), init=centroids, n_init=1).fit(scaled).cluster_centers_
+    centroids = centroids.astype(np.float64)
     bare = Segments(mean, scale, centroids, np.zeros_like(centroids), ("",) * len(centroids), 0.0)
     members, squares = _nearest(bare, logs)
     percentiles = _mean_of(_percentiles(logs * _HIGH_IS_GOOD), members, len(centroids))
