@@ -90,8 +90,11 @@ class Effect:
 
 
 def seed_of(experiment: str, version: int, look: str) -> int:
-    """The seed of one look at one experiment: anyone who repeats the look gets the same figures."""
-    return int.from_bytes(hashlib.sha256(f"{experiment}:{version}:{look}".encode()).digest()[:8], "big")
+    """The seed of one look at one experiment: anyone who repeats the look gets the same figures.
+
+    48 bits, so that JSON numbers hold it exactly everywhere.
+    """
+    return int.from_bytes(hashlib.sha256(f"{experiment}:{version}:{look}".encode()).digest()[:6], "big")
 
 
 def permutation_test(
