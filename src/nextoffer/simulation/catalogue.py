@@ -164,12 +164,14 @@ def list_price(settings: ShopSettings, catalogue: Catalogue, week: int) -> Ints:
 
 def nine_ending(minor: Floats) -> Ints:
     """The nearest price that ends in a nine, at least 0.19."""
-    return np.maximum(np.rint((minor - 9.0) / 10.0).astype(np.int64) * 10 + 9, 19)
+    prices: Ints = np.maximum(np.rint((minor - 9.0) / 10.0).astype(np.int64) * 10 + 9, 19)
+    return prices
 
 
 def choose_family(cum: Floats, u: Floats) -> Ints:
     """Family of each draw, by popularity."""
-    return np.minimum(np.searchsorted(cum, u, side="right"), len(cum) - 1)
+    family: Ints = np.minimum(np.searchsorted(cum, u, side="right"), len(cum) - 1)
+    return family
 
 
 def choose_product(catalogue: Catalogue, window: Shelf, price_class: Ints, family: Ints, u: Floats) -> Ints:
@@ -179,7 +181,8 @@ def choose_product(catalogue: Catalogue, window: Shelf, price_class: Ints, famil
     cum = window.cum
     low = np.where(start > 0, cum[start - 1], 0.0)
     place = np.searchsorted(cum, low + u * (cum[stop - 1] - low), side="right")
-    return np.clip(place, start, stop - 1) - base
+    product: Ints = np.clip(place, start, stop - 1) - base
+    return product
 
 
 def _family_sizes(settings: ShopSettings, seed: int) -> Ints:
@@ -187,7 +190,7 @@ def _family_sizes(settings: ShopSettings, seed: int) -> Ints:
     count = max(2, round(settings.products / settings.family_size))
     drawn = lognormal(uniform(seed, Stream.FAMILY_SIZE, 0, np.arange(count)), 6.0, settings.family_spread)
     ideal = 1.0 + drawn / drawn.sum() * (settings.products - count)
-    sizes = np.floor(ideal).astype(np.int64)
+    sizes: Ints = np.floor(ideal).astype(np.int64)
     short = settings.products - int(sizes.sum())
     sizes[np.argsort(sizes - ideal, kind="stable")[:short]] += 1
     return sizes

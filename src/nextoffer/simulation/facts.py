@@ -1,8 +1,9 @@
-"""Stylised facts of retail: what any order-line table of a real shop looks like, and the shop's acceptance test.
+"""Stylised facts of retail: what the order lines of any real shop look like, and the shop's acceptance test.
 
-`facts(lines)` is the same function for real and synthetic data; `misses(facts)` says which are out of the range
-of real shops, and which setting is most likely to blame. Returns, guests and zero prices are left out, except
-where they are the fact. A gap is the time between successive orders of a customer, if longer than half a day.
+`facts(lines)` is the same function for real and synthetic data; `misses(facts)` says which are out of the
+range of real shops, and which setting is most likely to blame. Returns, guests and zero prices are left out,
+except where they are the fact. A gap is the time between successive orders of a customer, if longer than half
+a day.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.stats import spearmanr
 
 from nextoffer.domain.arrays import Bools, Floats, Ints
 
@@ -237,6 +237,8 @@ def _repeats(lines: LineTable) -> dict[str, float]:
 
 
 def _recency(lines: LineTable) -> dict[str, float]:
+    from scipy.stats import spearmanr
+
     customer, day, spend = _orders(lines)
     cut = day.max() - CUT_DAYS
     before = day < cut
@@ -319,6 +321,8 @@ def _returns(lines: LineTable) -> dict[str, float]:
 
 def _lift(lines: LineTable) -> dict[str, float]:
     """Lift of pairs among the top products: joint orders × all orders ÷ (orders of one × of the other)."""
+    from scipy.sparse import csr_matrix  # here and below: the shop itself runs without these modules
+
     order, product = _pairs(lines.order, lines.product)
     n_orders = len(np.unique(order))
     count = np.bincount(product)
@@ -326,8 +330,6 @@ def _lift(lines: LineTable) -> dict[str, float]:
     place = np.full(len(count), -1)
     place[top] = np.arange(len(top))
     keep = place[product] >= 0
-    from scipy.sparse import csr_matrix
-
     baskets = csr_matrix(
         (np.ones(int(keep.sum()), dtype=np.float64), (order[keep], place[product[keep]])),
         shape=(int(order.max()) + 1, len(top)),
@@ -358,7 +360,7 @@ def _orders(lines: LineTable) -> tuple[Ints, Floats, Floats]:
     order, first, inverse = np.unique(lines.order, return_index=True, return_inverse=True)
     day = np.full(len(order), np.inf)
     np.minimum.at(day, inverse, lines.day)
-    spend = np.bincount(inverse, weights=lines.quantity * lines.price)
+    spend: Floats = np.bincount(inverse, weights=lines.quantity * lines.price).astype(np.float64)
     customer = lines.customer[first]
     sequence = np.lexsort((day, customer))
     return customer[sequence], day[sequence], spend[sequence]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from nextoffer.simulation.life import Week
 from nextoffer.simulation.response import Offers, Response
 from nextoffer.simulation.sales import Sold, Worth, week_start
 
-OfferRows = pa.Table | Mapping[str, Sequence[Any]]
+OfferRows: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
 _SENT = {
     "customer_id": pa.string(),
     "kind": pa.string(),

@@ -5,7 +5,7 @@ multiplicative one is the discount given to those who would have bought anyway.
 
 References
 ----------
-Hillstrom (2008), MineThatData e-mail test: + .31 to + .68 points on .57 %, alike for recent and lapsed buyers.
+Hillstrom (2008), MineThatData e-mail test: + .31 to + .68 points on .57 %, for recent and lapsed buyers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From who ordered to rows of the orders table: moments, prices, guests, returns, and what offers were worth."""
+"""From who ordered to rows of the orders table: moments, prices, guests, returns, what offers were worth."""
 
 from __future__ import annotations
 
@@ -136,10 +136,13 @@ def returned(world: World, week: int, sold: Sold) -> Sold:
 
 def order_table(world: World, sold: Sold) -> pa.Table:
     """Rows of the canonical orders table."""
+    starts = np.flatnonzero(np.diff(sold.order, prepend=-1))  # texts are made once per order
+    of_line = pa.array(np.repeat(np.arange(len(starts)), np.diff(starts, append=len(sold.order))))
+    buyer, everything = sold.customer[starts], np.arange(world.catalogue.size)
     arrays = [
-        columns.order_ids(world.settings, sold.order),
-        columns.customer_ids(world.settings, np.maximum(sold.customer, 0), sold.customer < 0),
-        columns.product_ids(world.catalogue, sold.product),
+        columns.order_ids(world.settings, sold.order[starts]).take(of_line),
+        columns.customer_ids(world.settings, np.maximum(buyer, 0), buyer < 0).take(of_line),
+        columns.product_ids(world.catalogue, everything).take(pa.array(sold.product)),
         pa.array(sold.quantity.astype(np.int32)),
         columns.money(sold.price),
         columns.moments(sold.at),

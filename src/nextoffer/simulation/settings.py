@@ -162,8 +162,9 @@ class ShopSettings:
 
 
 _SHARES = (
-    "guests shared_accounts refill_share companion_share launch_share promoted_share regular_share lapse_at_once "
-    "joined_before taste_share loyalty_low loyalty_high elsewhere subscribed quantity_more margin_low margin_high"
+    "guests shared_accounts refill_share companion_share launch_share promoted_share regular_share "
+    "lapse_at_once joined_before taste_share loyalty_low loyalty_high elsewhere subscribed quantity_more "
+    "margin_low margin_high"
 ).split()
 
 

@@ -1,0 +1,84 @@
+"""The history of a chunk of customers: all weeks lived through without offers, orders written on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from nextoffer.domain.arrays import Ints
+from nextoffer.simulation import columns, truth
+from nextoffer.simulation.baskets import World
+from nextoffer.simulation.catalogue import shelf
+from nextoffer.simulation.customers import Customers, make_customers
+from nextoffer.simulation.life import State, advance, first_state
+from nextoffer.simulation.sales import Sold, order_table, returned, sell, sell_to_guests, week_start
+
+CHUNK = 100_000
+"""Customers per file, whatever the number of workers: so that bytes do not depend on it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkEnd:
+    """What a chunk leaves behind: its customers' state, returns on their way, tables by file name."""
+
+    state: State
+    pending: Sold
+    tables: dict[str, pa.Table]
+    lines: int
+
+
+def write_chunks(world: World, orders: Path, workers: int) -> Iterator[ChunkEnd]:
+    """Write `part-<first customer>.parquet` for every chunk; ends come in the order of customers."""
+    firsts = range(0, world.settings.customers, CHUNK)
+    jobs = [(world, first, orders / f"part-{first:09d}.parquet") for first in firsts]
+    if workers <= 1 or len(jobs) == 1:
+        yield from (write_chunk(*job) for job in jobs)
+        return
+    from joblib import Parallel, delayed  # only here: it starts processes
+
+    pool = Parallel(n_jobs=workers, return_as="generator", pre_dispatch=workers, batch_size=1)
+    yield from pool(delayed(write_chunk)(*job) for job in jobs)
+
+
+def write_chunk(world: World, first: int, path: Path, chunk: int = CHUNK) -> ChunkEnd:
+    """Live through the history with the customers from number `first` on, writing their orders to `path`."""
+    settings = world.settings
+    customers = customers_of(world, first, chunk)
+    state = first_state(world, customers)
+    end, n_lines = week_start(world, settings.weeks), 0
+    pending, lapsed, came_back = [], [], []
+    with columns.writer(path, columns.ORDERS) as file:
+        for week in range(settings.weeks):
+            window = shelf(settings, world.catalogue, world.world_seed, week)
+            outcome = advance(world, customers, state, week)
+            sold, _ = sell(world, customers, state, window, week, outcome)
+            sold = Sold.concat([sold, sell_to_guests(world, window, week, customers.customer)])
+            back = returned(world, week, sold)
+            sold = Sold.concat([sold, back.take(np.flatnonzero(back.at < end))])
+            pending.append(back.take(np.flatnonzero(back.at >= end)))
+            if len(sold.order):
+                file.write_table(order_table(world, sold), row_group_size=len(sold.order))
+            n_lines += len(sold.order)
+            lapsed.append(_stamped(week, customers.customer[outcome.lapsed]))
+            came_back.append(_stamped(week, customers.customer[outcome.returned], outcome.cause))
+    tables = {
+        "customers": truth.customer_table(world, customers, state),
+        "truth/customers": truth.customer_truth(world, customers),
+        "truth/refills": truth.refill_truth(world, customers, state),
+        "truth/lapses": truth.lapse_truth(world, np.concatenate(lapsed), np.concatenate(came_back)),
+    }
+    return ChunkEnd(state, Sold.concat(pending), tables, n_lines)
+
+
+def customers_of(world: World, first: int, chunk: int) -> Customers:
+    """Traits of a chunk's customers."""
+    last = min(first + chunk, world.settings.customers)
+    return make_customers(world.settings, world.catalogue, world.world_seed, np.arange(first, last))
+
+
+def _stamped(week: int, *parts: Ints) -> Ints:
+    return np.column_stack([np.full(len(parts[0]), week, dtype=np.int64), *parts])
