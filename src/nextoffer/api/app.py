@@ -59,8 +59,7 @@ def create_app(
             Route("/health/ready", routes.ready, methods=["GET"]),
         ]
     )
-    document = openapi_document()
-    app.openapi = lambda: document  # type: ignore[method-assign]  # FastAPI's documented way to replace it
+    app.openapi = openapi_document  # type: ignore[method-assign]  # FastAPI's documented way to replace it
     problems.install(app)
     if not insecure:
         # Keys travel in headers, never in cookies: any origin may ask, none gains anything by it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -49,6 +50,7 @@ TOKEN: Final[Json] = {
 }
 
 
+@cache
 def openapi_document() -> Json:
     """The OpenAPI 3.1 description of every route."""
     pairs = [(model, "validation") for model in REQUESTS] + [(model, "serialization") for model in ANSWERS]

@@ -145,7 +145,8 @@ def _of_http(error: HTTPException) -> Response:
 
 
 def _defect(error: Exception) -> Response:
-    log.error("internal-error", error=type(error).__name__, exc_info=error)
+    # The traceback goes to the server's own log; its locals, which may be personal, go nowhere.
+    log.error("internal-error", error=type(error).__name__)
     return problem("internal-error", "The request was fine; the fault is logged on the server.")
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
+from functools import partial
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
@@ -38,9 +41,22 @@ def run_server(
     check_keys(secrets, host, insecure)
     with listening(host, port) as listener:
         if workers == 1:
-            uvicorn.Server(_config(make_app())).run(sockets=[listener])
+            uvicorn.Server(_config(_logging_app(make_app))).run(sockets=[listener])
         else:
-            Multiprocess(_config(make_app, workers), sockets=[listener]).run()
+            Multiprocess(_config(partial(_logging_app, make_app), workers), sockets=[listener]).run()
+
+
+def _logging_app(make_app: Callable[[], FastAPI]) -> FastAPI:
+    """The application of this process, whose log is one line per event on stderr."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso", utc=True),
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    return make_app()
 
 
 def _config(app: FastAPI | Callable[[], FastAPI], workers: int = 1) -> uvicorn.Config:

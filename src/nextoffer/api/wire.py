@@ -184,8 +184,10 @@ def checked_id(text: str, field: str) -> str:
 
     Raises
     ------
-    RefusedError : too long, or it holds control characters.
+    RefusedError : empty, too long, or it holds control characters.
     """
+    if not text:
+        raise RefusedError("invalid-value", f"{field} is empty.", field)
     if len(text) > MAX_ID:
         raise RefusedError("limit-exceeded", f"{field} may have {MAX_ID} characters at most.", field)
     if _CONTROL.search(text):
