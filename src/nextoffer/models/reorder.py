@@ -57,7 +57,8 @@ def fit_reorder(
     ----------
     product : (n,) product row, 0 … n_products - 1
     n_days : (n,) distinct days on which the pair was bought, >= 1
-    first_age_days, last_age_days : (n,) age of the first and the last of them; the last is not used yet
+    first_age_days, last_age_days : (n,) age of the first and the last of them; the last only tells in
+        `due_window`: a curve of the time since then, learned at earlier cut-offs, did not better p
     """
     del last_age_days
     repeats, days = _exposure(n_days, first_age_days)
@@ -82,7 +83,7 @@ def p_reorder(
     last_age_days: Ints,
     horizon_days: float,
 ) -> npt.NDArray[np.float32]:
-    """Probability that the pair is bought again within `horizon_days`, (n,) float32; arguments as `fit_reorder`.
+    """Probability that the pair is bought again within `horizon_days`, (n,) float32 in [0, 1].
 
     1 − ((β+T)/(β+T+h))^(α+n), n repeat purchases in T days, prior Gamma(α = shape, β = shape / rate).
     """
@@ -97,12 +98,14 @@ def expected_gap_days(
     product: Ints,
     n_days: Ints,
     first_age_days: Ints,
+    last_age_days: Ints,
     supply_days: Floats | None = None,
 ) -> Vector:
     """Days between two purchases of the pair at its expected rate, (n,) float64.
 
     supply_days : (n,) how long what was bought last lasts (shelf life × quantity); overrides where not NaN
     """
+    del last_age_days
     shape, days = _posterior(reorder, product, n_days, first_age_days)
     gap: Vector = days / shape
     return gap if supply_days is None else np.where(np.isnan(supply_days), gap, supply_days)
