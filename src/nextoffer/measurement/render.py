@@ -67,17 +67,18 @@ def _notes(m: Measurement) -> list[RenderableType]:
     ]
     for name, effect in m.effects:
         lines += [Text(line) for line in (_in_percent(name, effect), _too_little(name, effect)) if line]
+    digits = _digits("revenue", m.currency)
     if revenue.detectable is not None:
         lines.append(
             Text(
-                f"A revenue difference of {revenue.detectable:.{_digits('revenue', m.currency)}f} {m.currency} "
+                f"A revenue difference of {revenue.detectable:.{digits}f} {m.currency} "
                 f"would be found 8 times in 10. {revenue.n_permutations:,} permutations, seed {revenue.seed}."
             )
         )
     if revenue.shape_differs:
         lines.append(Text("Baskets differ in shape between the groups: the error may reach 5 %.", "yellow"))
     if revenue.welch_low is not None:
-        interval = _interval(revenue.welch_low, revenue.welch_high, _digits("revenue", m.currency))
+        interval = _interval(revenue.welch_low, revenue.welch_high, digits)
         lines.append(
             Text(
                 f"Welch would say {interval} for revenue: it declares too many wins where few are held out.",
@@ -177,7 +178,14 @@ def _digits(name: str, currency: str) -> int:
 
 
 def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        collapse_padding=True,
+    )
 
 
 def _percent(share: float | None) -> str:

@@ -58,7 +58,7 @@ def explained(target: URL) -> Iterator[None]:
     """Turn a database's errors into one sentence that says what to do; nothing personal is in it."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         cause = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
         raise LedgerError(f"the ledger {_shown(target)}: {_advice(cause)}") from error
     except OSError as error:
