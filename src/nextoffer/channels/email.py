@@ -21,7 +21,7 @@ from nextoffer.errors import CampaignError
 
 # A spreadsheet runs a cell that starts with one of these as a formula, some also behind blanks or quotes, or
 # in full width. Where the list separator is `;`, a `;` inside a cell starts the next cell too.
-_FORMULA = re.compile("(^|[;\t\r\n])([\\s'\"\u00a0\u200b\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
+_FORMULA = re.compile("(^|[;\t\r\n])(?=[\\s'\"\u00a0\u200b\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
 _BLANK_START = re.compile(r"[\t\r\n]")
 # One @, a domain, no blanks, quotes or separators; starts as no formula does.
 _EMAIL = re.compile(r"[^\W][^\s@\"(),:;<>\[\]\\\x00-\x20\x7f]*@[^\W_][^\s@\"(),:;<>\[\]\\\x00-\x20\x7f]*")
@@ -98,7 +98,7 @@ def safe_cell(text: str) -> str:
     >>> safe_cell("=HYPERLINK(1)"), safe_cell("2.55"), safe_cell('"=1')
     ("'=HYPERLINK(1)", '2.55', '\\'"=1')
     """
-    guarded = _FORMULA.sub(r"\1'\2", text)
+    guarded = _FORMULA.sub(r"\1'", text)
     return "'" + guarded if _BLANK_START.match(guarded) else guarded
 
 
