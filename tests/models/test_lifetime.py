@@ -185,7 +185,7 @@ def test_p_buy_is_the_integral_over_rates_of_a_customer_still_alive(x, t_x, age)
 
 def test_p_buy_is_the_share_of_simulated_customers_who_buy():
     """Same past, then the future is played: the closed form holds for whole groups of customers."""
-    rng, n, age, ahead = np.random.default_rng(5), 400_000, 39.0, 8.0
+    rng, n, age, ahead = np.random.default_rng(5), 200_000, 39.0, 8.0
     rate, p = rng.gamma(CDNOW.r, 1 / CDNOW.alpha, n), rng.beta(CDNOW.a, CDNOW.b, n)
     x, last, clock = np.zeros(n, int), np.zeros(n), np.zeros(n)
     alive, bought = np.arange(n), np.zeros(n, bool)
@@ -233,7 +233,7 @@ def test_a_week_without_purchase_lowers_p_buy_and_a_longer_horizon_raises_it():
 
 def test_gamma_gamma_recovers_planted_parameters_and_predicts_the_customers_own_mean():
     rng = np.random.default_rng(3)
-    n, p, q, gamma = 40_000, 6.0, 4.0, 15.0
+    n, p, q, gamma = 20_000, 6.0, 4.0, 15.0
     orders = rng.integers(1, 12, n)
     own = rng.gamma(q, 1.0 / gamma, n)
     mean = rng.gamma(p * orders, 1.0 / own) / orders

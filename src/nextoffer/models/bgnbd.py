@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
-from scipy.special import digamma, expit, gammaln
+from scipy.special import digamma, gammaln
+from threadpoolctl import threadpool_limits
 
 from nextoffer.domain.arrays import Floats, Ints
 from nextoffer.errors import TooLittleHistoryError, TrainingError
@@ -182,14 +183,15 @@ def _maximum(
         value, slope = objective(theta, counts)
         return -value / size, -slope / size
 
-    found = minimize(
-        falling,
-        start,
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[LOG_BOUNDS] * len(start),
-        options={"ftol": 1e-11, "gtol": 1e-8, "maxiter": 500},
-    )
+    with threadpool_limits(1, "blas"):  # threads cost more than they bring here, and change the last digits
+        found = minimize(
+            falling,
+            start,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=[LOG_BOUNDS] * len(start),
+            options={"ftol": 1e-11, "gtol": 1e-8, "maxiter": 500},
+        )
     return np.asarray(found.x, dtype=np.float64)
 
 
@@ -226,8 +228,9 @@ def _bgnbd(theta: Vector, counts: _Counts) -> tuple[float, Vector]:
     before = b + counts.row_x - 1.0
     exponent = r + counts.row_x
     odds = np.log(a) - np.log(before) + exponent * log_ratio  # log odds of having dropped out
-    value += float(counts.row_n @ (np.maximum(odds, 0.0) + np.log1p(np.exp(-np.abs(odds)))))
-    gone = counts.row_n * expit(odds)
+    tail = np.exp(-np.abs(odds))
+    value += float(counts.row_n @ (np.maximum(odds, 0.0) + np.log1p(tail)))
+    gone = counts.row_n * np.where(odds > 0, 1.0, tail) / (1.0 + tail)
     shift = (1.0 / (alpha + counts.age))[counts.row_age] - (1.0 / (alpha + counts.recency))[
         counts.row_recency
     ]
