@@ -61,16 +61,31 @@ class Reading:
     decimal: str
     dates: Mapping[str, str]
     float_ids: frozenset[str]
+    offsets: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
 
-def filled(name: str, sql_type: str) -> str:
-    """A cell with outer space, the words for nothing and NaN made NULL."""
+def filled(name: str, sql_type: str, clean: bool = False) -> str:
+    """A cell with outer space, the words for nothing and NaN made NULL; `clean` texts need none of it."""
     if sql_type == "VARCHAR":
-        return f"filled({name})"
+        return name if clean else f"filled({name})"
     if sql_type in ("DOUBLE", "FLOAT"):
         return f"CASE WHEN isnan({name}) THEN NULL ELSE {name} END"
     return f"filled(CAST({name} AS VARCHAR))" if not is_typed(sql_type) else name
+
+
+def clean_texts(con: DuckDBPyConnection, rows: str, names: list[str]) -> frozenset[str]:
+    """Text columns without outer space or words for nothing: one look spares trimming in every later pass."""
+    if not names:
+        return frozenset()
+    words = ", ".join(f"'{word}'" for word in ("", *MISSING))
+    tests = ", ".join(
+        f"coalesce(bool_or({name} IN ({words}) OR ascii({name}) IN (9, 10, 13, 32, 160) "
+        f"OR ascii(right({name}, 1)) IN (9, 10, 13, 32, 160)), FALSE)"
+        for name in names
+    )
+    found = con.execute(f"SELECT {tests} FROM ({rows})").fetchone() or ()
+    return frozenset(name for name, dirty in zip(names, found, strict=True) if not dirty)
 
 
 def is_typed(sql_type: str) -> bool:
@@ -92,6 +107,7 @@ def decide(
     columns: Mapping[str, tuple[Column, str]],
     source: Source,
     delimiter: str | None,
+    zone: str,
 ) -> Reading:
     """Choose decimal mark, date styles and float ids of the columns {name: (canonical column, SQL type)}."""
     texts = [name for name, (column, kind) in columns.items() if column.type in NUMBERS and kind == "VARCHAR"]
@@ -107,7 +123,11 @@ def decide(
                 f"{name}: every value reads as {style} and as {rival}; taken as {style}. If that is wrong, set "
                 f'date_format, for example date_format = "{DATE_STYLES[rival]} %H:%M".'
             )
-    return Reading(decimal, dates, _float_ids(con, cells, columns), tuple(notes))
+    naive = [
+        name for name, (column, kind) in columns.items() if column.type == "moment" and kind == "TIMESTAMP"
+    ]
+    offsets = {name: _stepwise_utc(con, cells, name, zone) for name in naive}
+    return Reading(decimal, dates, _float_ids(con, cells, columns), offsets, tuple(notes))
 
 
 def _decimal(con: DuckDBPyConnection, cells: str, names: list[str], delimiter: str | None) -> str:
@@ -154,12 +174,15 @@ def _float_ids(
     ids = [name for name, (column, _) in columns.items() if column.type == "id"]
     if not ids:
         return frozenset()
-    tests = ", ".join(
-        f"coalesce(bool_and(regexp_full_match(CAST({name} AS VARCHAR), '-?[0-9]+\\.0+')), FALSE)"
-        for name in ids
-    )
-    found = con.execute(f"SELECT {tests} FROM {cells}").fetchone() or ()
-    return frozenset(name for name, whole in zip(ids, found, strict=True) if whole)
+    whole = "regexp_full_match(CAST({name} AS VARCHAR), '-?[0-9]+\\.0+')"
+    found: tuple[bool, ...] = (False,) * len(ids)
+    # Most tables say no within their first rows; only a yes needs all of them.
+    for rows, empty in ((f"(SELECT * FROM {cells} LIMIT 1000)", "TRUE"), (cells, "FALSE")):
+        tests = ", ".join(f"coalesce(bool_and({whole.format(name=name)}), {empty})" for name in ids)
+        found = con.execute(f"SELECT {tests} FROM {rows}").fetchone() or ()
+        if not any(found):
+            return frozenset()
+    return frozenset(name for name, yes in zip(ids, found, strict=True) if yes)
 
 
 def _local(style: str, text: str) -> str:
@@ -192,9 +215,7 @@ def value(column: Column, name: str, sql_type: str, reading: Reading, currency: 
         return name if sql_type == "BOOLEAN" else f"flag_of({text})"
     if kind in NUMBERS:
         return _number(column, name, sql_type, reading, currency)
-    moment = _moment(
-        name, text, sql_type, reading.dates.get(name, "ISO"), zone if kind == "moment" else "UTC"
-    )
+    moment = _moment(name, text, sql_type, reading, zone if kind == "moment" else "UTC")
     return moment if kind == "moment" else f"CAST({moment} AS DATE)"
 
 
@@ -209,11 +230,12 @@ def _number(column: Column, name: str, sql_type: str, reading: Reading, currency
     return f"TRY_CAST({number} AS {SQL_TYPES[column.type]})"
 
 
-def _moment(name: str, text: str, sql_type: str, style: str, zone: str) -> str:
+def _moment(name: str, text: str, sql_type: str, reading: Reading, zone: str) -> str:
+    style = reading.dates.get(name, "ISO")
     if sql_type == "TIMESTAMP WITH TIME ZONE":
         return f"timezone('UTC', {name})"
     if sql_type.startswith(("TIMESTAMP", "DATE")):
-        return _to_utc(f"TRY_CAST({name} AS TIMESTAMP)", zone)
+        return reading.offsets.get(name) or _to_utc(f"TRY_CAST({name} AS TIMESTAMP)", zone)
     if style == "unix seconds":
         return _local(style, text)
     if style not in DATE_STYLES and "%z" in style.lower():
@@ -229,3 +251,34 @@ def _moment(name: str, text: str, sql_type: str, style: str, zone: str) -> str:
 
 def _to_utc(local: str, zone: str) -> str:
     return local if zone == "UTC" else f"timezone('UTC', timezone('{zone}', {local}))"
+
+
+def _stepwise_utc(con: DuckDBPyConnection, cells: str, name: str, zone: str) -> str:
+    """`_to_utc` of a column as a few comparisons: the zone is asked once for each hour, not for each row.
+
+    Returns "" where that would take too many (a column that spans decades).
+    """
+    if zone == "UTC":
+        return name
+    early, late = f"TIMESTAMP '{FIRST_YEAR}-01-01'", f"TIMESTAMP '{END_YEAR}-01-01'"
+    span = f"SELECT greatest(min({name}), {early}), least(max({name}), {late}) FROM {cells} WHERE isfinite({name})"
+    first, last = con.execute(span).fetchall()[0]
+    if first is None or last < first:
+        return ""
+    behind = f"epoch(hour) - epoch(timezone('UTC', timezone('{zone}', hour)))"
+    changed = f"SELECT hour, {behind} AS behind, lag({behind}) OVER (ORDER BY hour) AS was FROM ({{}})"
+    changed = f"SELECT hour, behind FROM ({changed}) WHERE was IS DISTINCT FROM behind ORDER BY hour"
+    hours = "SELECT unnest(generate_series(?::TIMESTAMP, ?::TIMESTAMP + INTERVAL 1 HOUR, INTERVAL 1 HOUR)) AS hour"
+    steps = con.execute(changed.format(hours), [first, last]).fetchall()
+    if len(steps) > 60:
+        return ""
+    exact = [steps[0]]
+    for hour, _ in steps[1:]:
+        seconds = "SELECT ?::TIMESTAMP + to_seconds(i) AS hour FROM range(-3600, 1) AS s(i)"
+        exact += con.execute(changed.format(seconds), [hour]).fetchall()[1:]
+    cases = "".join(
+        f"WHEN {name} < TIMESTAMP '{until}' THEN {name} - INTERVAL '{int(shift)} seconds' "
+        for (_, shift), (until, _) in zip(exact, exact[1:], strict=False)
+    )
+    final = f"{name} - INTERVAL '{int(exact[-1][1])} seconds'"
+    return f"CASE {cases}ELSE {final} END" if cases else final

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nextoffer.config import Settings, Source
+from nextoffer.domain.events import ALIASES
 from nextoffer.domain.history import History, TableReport
-from nextoffer.domain.tables import SQL_TYPES, TABLES, Column, Table
+from nextoffer.domain.tables import TABLES, Column, Table
 from nextoffer.errors import BadColumnError, EmptyTableError, SourceError, TooManyRejectsError
 from nextoffer.sources import cells, checks, warn, write
 from nextoffer.sources.checks import Rule
@@ -66,7 +67,7 @@ def load_history(settings: Settings, folder: Path, progress: Progress | None = N
     try:
         with duckdb.connect(config=_engine(settings, scratch)) as con:
             return _load_tables(con, settings, folder, scratch, say)
-    except duckdb.Error as error:
+    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException) as error:
         raise SourceError(f"the history cannot be read: {str(error).strip().splitlines()[0]}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -76,7 +77,6 @@ def _engine(settings: Settings, scratch: Path) -> dict[str, str | int | bool]:
     """DuckDB settings: nothing is downloaded, and the present time zone of the machine plays no part."""
     config: dict[str, str | int | bool] = {
         "temp_directory": str(scratch / "spill"),
-        "TimeZone": "UTC",
         "autoinstall_known_extensions": False,
     }
     if settings.engine.memory_limit:
@@ -89,6 +89,7 @@ def _engine(settings: Settings, scratch: Path) -> dict[str, str | int | bool]:
 def _load_tables(
     con: DuckDBPyConnection, settings: Settings, folder: Path, scratch: Path, say: Progress
 ) -> History:
+    con.execute("SET TimeZone = 'UTC'")
     con.execute(cells.MACROS)
     con.execute(
         'CREATE TABLE rejects ("table" VARCHAR, "row" BIGINT, rule VARCHAR, "column" VARCHAR, value VARCHAR)'
@@ -138,7 +139,7 @@ def _judge(
     raw = f"cells_{table.name}"
     kinds = _make_cells(con, raw, staged, mapping)
     columns = {f"raw_{name}": (_column(table, name), kinds[f"raw_{name}"]) for name in mapping}
-    reading = cells.decide(con, raw, columns, source, origin.delimiter)
+    reading = cells.decide(con, raw, columns, source, origin.delimiter, settings.timezone)
     values = []
     for cell, (column, kind) in columns.items():
         parsed = cells.value(column, cell, kind, reading, settings.currency, settings.timezone)
@@ -163,7 +164,7 @@ def _canonical(table: Table, column: Column, parsed: str) -> str:
     """Events under their canonical names."""
     if (table.name, column.name) != ("interactions", "event"):
         return parsed
-    cases = " ".join(f"WHEN '{alias}' THEN '{name}'" for alias, name in checks.ALIASES.items())
+    cases = " ".join(f"WHEN '{alias}' THEN '{name}'" for alias, name in ALIASES.items())
     return f"CASE {parsed} {cases} ELSE {parsed} END"
 
 
@@ -173,8 +174,11 @@ def _make_cells(
     """The view of trimmed cells `raw_<column>`, and the SQL type of each."""
     described = con.execute(f"DESCRIBE {staged.sql}").fetchall()
     kinds = {str(name): str(kind) for name, kind, *_ in described}
+    texts = [name_of(column) for column in dict.fromkeys(mapping.values()) if kinds[column] == "VARCHAR"]
+    clean = cells.clean_texts(con, staged.sql, texts)
     listed = ", ".join(
-        f"{cells.filled(name_of(column), kinds[column])} AS raw_{name}" for name, column in mapping.items()
+        f"{cells.filled(name_of(column), kinds[column], name_of(column) in clean)} AS raw_{name}"
+        for name, column in mapping.items()
     )
     con.execute(f"CREATE VIEW {view} AS SELECT row, {listed} FROM ({staged.sql})")
     return {str(name): str(kind) for name, kind, *_ in con.execute(f"DESCRIBE {view}").fetchall()}
@@ -288,6 +292,3 @@ def _span(con: DuckDBPyConnection, folder: Path) -> tuple[datetime, datetime]:
         f"SELECT min(ordered_at), max(ordered_at) FROM read_parquet('{orders}')"
     ).fetchall()[0]
     return first.replace(tzinfo=UTC), last.replace(tzinfo=UTC)
-
-
-__all__ = ["SQL_TYPES", "load_history"]

@@ -39,10 +39,10 @@ def mapping_of(table: Table, source: Source, origin: Origin) -> dict[str, str]:
     for name in known:
         if name not in source.columns and name in origin.columns:
             chosen[name] = name
-    for column in table.columns:
-        if column.required and column.name not in chosen and column.name not in source.columns:
-            near = _near(column.name, [name for name in origin.columns if name not in chosen.values()])
-            faults.append(f"columns.{column.name} is not mapped: which column holds {column.meaning}?{near}")
+    for needed in table.columns:
+        if needed.required and needed.name not in chosen and needed.name not in source.columns:
+            near = _near(needed.name, [name for name in origin.columns if name not in chosen.values()])
+            faults.append(f"columns.{needed.name} is not mapped: which column holds {needed.meaning}?{near}")
     if faults:
         faults.append(f"{origin.name} has the columns: {', '.join(origin.columns)}")
         raise ConfigError(f"[history.{table.name}] in nextoffer.toml", faults)

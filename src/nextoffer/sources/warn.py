@@ -47,11 +47,12 @@ def _orders(con: DuckDBPyConnection, history: History) -> list[str]:
         found.append(
             f"{duplicates:,} order lines repeat another exactly; they are kept, as many shops have no line id"
         )
-    for column in ("product_id", "customer_id"):
-        mixed = _one(
-            con,
-            f"SELECT count(DISTINCT {column}) - count(DISTINCT lower({column})) FROM {_read(history, 'orders')}",
-        )
+    ids = {
+        "product_id": "SELECT product_id AS id FROM sold",
+        "customer_id": f"SELECT DISTINCT customer_id AS id FROM {_read(history, 'orders')}",
+    }
+    for column, listed in ids.items():
+        mixed = _one(con, f"SELECT count(id) - count(DISTINCT lower(id)) FROM ({listed})")
         if mixed:
             found.append(
                 f"{mixed:,} values of {column} differ from another only in upper and lower case; they count as "

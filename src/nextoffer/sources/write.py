@@ -31,7 +31,7 @@ def accepted(
     """Write the good rows of `judged_<table>`; the report completed by what only shows now."""
     if table.name == "orders":
         _orders(con, mapped, settings, target)
-        return _orders_report(con, target, report)
+        return _orders_report(con, mapped, target, report)
     columns = ", ".join(_cell(table, column.name, mapped) for column in table.columns)
     rows = f"SELECT row, {columns} FROM judged_{table.name} WHERE verdict IS NULL"
     key = _KEYS.get(table.name)
@@ -71,9 +71,7 @@ def _cell(table: Table, name: str, mapped: frozenset[str]) -> str:
 
 
 def _copy(con: DuckDBPyConnection, query: str, target: Path) -> None:
-    con.execute(
-        f"COPY ({query}) TO '{quoted(target)}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1)"
-    )
+    con.execute(f"COPY ({query}) TO '{quoted(target)}' (FORMAT parquet)")
 
 
 def _orders(con: DuckDBPyConnection, mapped: frozenset[str], settings: Settings, target: Path) -> None:
@@ -121,9 +119,11 @@ def _or_null(name: str, mapped: frozenset[str]) -> str:
     return name if name in mapped else "NULL"
 
 
-def _orders_report(con: DuckDBPyConnection, target: Path, report: TableReport) -> TableReport:
+def _orders_report(
+    con: DuckDBPyConnection, mapped: frozenset[str], target: Path, report: TableReport
+) -> TableReport:
     """Guests, and lines that repeat another exactly."""
-    columns = ", ".join(column.name for column in ORDERS.columns)
+    columns = ", ".join(column.name for column in ORDERS.columns if column.name in mapped)
     guests, kinds = con.execute(
         f"SELECT count(*) FILTER (customer_id IS NULL), count(DISTINCT hash({columns})) "
         f"FROM read_parquet('{quoted(target)}')"
@@ -138,10 +138,12 @@ def complete_products(con: DuckDBPyConnection, folder: Path, extras: list[str], 
     """
     target, orders = folder / "products.parquet", quoted(folder / "orders.parquet")
     named = _names(con, extras)
+    # The last line by second and row, packed in one number; any purchase comes after any return.
+    order = "(CAST(epoch(ordered_at) AS BIGINT) << 30) + row % (1 << 30)"
+    order = f"CASE WHEN quantity > 0 THEN {order} ELSE {order} - 9000000000000000000 END"
     con.execute(
-        "CREATE TABLE sold AS SELECT product_id, coalesce("
-        "arg_max(unit_price, (ordered_at, row)) FILTER (quantity > 0), arg_max(unit_price, (ordered_at, row))) "
-        f"AS last_price FROM read_parquet('{orders}') GROUP BY 1"
+        f"CREATE TABLE sold AS SELECT product_id, arg_max(unit_price, {order}) AS last_price "
+        f"FROM read_parquet('{orders}') GROUP BY 1"
     )
     con.execute(f"CREATE TABLE known AS SELECT *, TRUE AS known FROM read_parquet('{quoted(target)}')")
     cells = {
