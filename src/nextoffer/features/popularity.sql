@@ -4,9 +4,9 @@ WITH sold AS (
     SELECT
         product_row,
         COUNT(*) AS n_orders,
-        SUM(CASE WHEN age_days < 10 THEN 1 ELSE 0 END) AS n_orders_10,
-        SUM(CASE WHEN age_days < 28 THEN 1 ELSE 0 END) AS n_orders_28,
-        SUM(CASE WHEN age_days < 91 THEN 1 ELSE 0 END) AS n_orders_91,
+        COUNT(CASE WHEN age_days < 10 THEN 1 END) AS n_orders_10,
+        COUNT(CASE WHEN age_days < 28 THEN 1 END) AS n_orders_28,
+        COUNT(CASE WHEN age_days < 91 THEN 1 END) AS n_orders_91,
         MAX(age_days) AS first_age_days,
         MIN(age_days) AS last_age_days,
         SUM(CAST(quantity AS DECIMAL(18, 3))) AS quantity,
@@ -18,10 +18,10 @@ bought AS (
     SELECT
         product_row,
         COUNT(*) AS n_customers,
-        SUM(CASE WHEN n_orders >= 2 THEN 1 ELSE 0 END) AS n_repeat_customers,
-        SUM(CASE WHEN last_age_days < 10 THEN 1 ELSE 0 END) AS n_customers_10,
-        SUM(CASE WHEN last_age_days < 28 THEN 1 ELSE 0 END) AS n_customers_28,
-        SUM(CASE WHEN last_age_days < 91 THEN 1 ELSE 0 END) AS n_customers_91
+        COUNT(CASE WHEN n_orders >= 2 THEN 1 END) AS n_repeat_customers,
+        COUNT(CASE WHEN last_age_days < 10 THEN 1 END) AS n_customers_10,
+        COUNT(CASE WHEN last_age_days < 28 THEN 1 END) AS n_customers_28,
+        COUNT(CASE WHEN last_age_days < 91 THEN 1 END) AS n_customers_91
     FROM pairs
     GROUP BY product_row
 )

@@ -5,7 +5,7 @@ WITH orders_of AS (
         MIN(age_days) AS recency_days,
         MAX(age_days) AS first_age_days,
         COUNT(*) AS frequency,
-        COUNT(DISTINCT age_days) AS n_order_days,
+        SUM(new_day) AS n_order_days,
         SUM(revenue) AS monetary,
         SUM(n_products) AS n_lines
     FROM shop_orders
