@@ -234,7 +234,7 @@ def test_a_week_without_purchase_lowers_p_buy_and_a_longer_horizon_raises_it():
 def test_gamma_gamma_recovers_planted_parameters_and_predicts_the_customers_own_mean():
     rng = np.random.default_rng(3)
     n, p, q, gamma = 20_000, 6.0, 4.0, 15.0
-    orders = rng.integers(1, 12, n)
+    orders = rng.integers(1, 40, n)
     own = rng.gamma(q, 1.0 / gamma, n)
     mean = rng.gamma(p * orders, 1.0 / own) / orders
     law = fit_gamma_gamma(orders, mean)
@@ -244,6 +244,24 @@ def test_gamma_gamma_recovers_planted_parameters_and_predicts_the_customers_own_
     paper = p * (gamma + orders * mean) / (p * orders + q - 1)
     got = expected_order_value(p * gamma / (q - 1), (q - 1) / p, orders, mean)
     assert got == pytest.approx(paper, rel=1e-12)
+
+
+def test_the_gamma_gamma_likelihood_is_the_integral_over_the_customers_scale():
+    orders, mean = np.array([1, 2, 5, 9] * 10), np.array([8.0, 30.0, 21.0, 25.0] * 10)
+    law = fit_gamma_gamma(orders, mean)
+    total = 0.0
+    for n, z in zip(orders[:4], mean[:4], strict=True):
+        own = gamma_law(law.q, scale=1 / law.gamma)
+        top = own.ppf(1 - 1e-12)
+        density = quad(
+            lambda nu, n=n, z=z, own=own: gamma_law.pdf(z, law.p * n, scale=1 / (n * nu)) * own.pdf(nu),
+            0,
+            top,
+            limit=500,
+            points=[top / 100, top / 10],
+        )[0]
+        total += 10 * np.log(density)
+    assert law.log_likelihood == pytest.approx(total, rel=1e-6)
 
 
 def test_gamma_gamma_without_a_mean_is_refused_for_a_shrunken_one():

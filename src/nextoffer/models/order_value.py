@@ -9,6 +9,7 @@ Fader & Hardie (2013), The Gamma-Gamma Model of Monetary Value, equations 1a and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,32 +66,9 @@ def fit_gamma_gamma(n_orders: Ints, mean_value: Floats) -> GammaGamma:
             "no customer has an order of positive value: order values cannot be learned"
         )
     scale = float(z.mean())
-    z = z / scale
-    log_z, log_xz = float(np.log(z).mean()), np.log(x * z)
-    counts, code = np.unique(x, return_inverse=True)
-    share = np.bincount(code) / len(x)
-    x_log_xz = float((x * log_xz).mean())
-
-    def falling(theta: Vector) -> tuple[float, Vector]:
-        p, q, gamma = np.exp(theta)
-        log_sum, inverse = np.log(gamma + x * z), 1.0 / (gamma + x * z)
-        at = p * counts + q
-        value = (
-            share @ (gammaln(at) - gammaln(p * counts))
-            - gammaln(q)
-            + q * np.log(gamma)
-            + p * x_log_xz
-            - log_z
-            - p * float((x * log_sum).mean())
-            - q * float(log_sum.mean())
-        )
-        slope_p = share @ (counts * (digamma(at) - digamma(p * counts))) + x_log_xz - (x * log_sum).mean()
-        slope_q = share @ digamma(at) - digamma(q) + np.log(gamma) - log_sum.mean()
-        slope_gamma = q / gamma - ((p * x + q) * inverse).mean()
-        return -float(value), -np.array([p * slope_p, q * slope_q, gamma * slope_gamma])
-
+    objective = _likelihood(x, x * z / scale)
     found = minimize(
-        falling,
+        objective,
         np.log([2.0, 3.0, 1.0]),
         jac=True,
         method="L-BFGS-B",
@@ -98,8 +76,29 @@ def fit_gamma_gamma(n_orders: Ints, mean_value: Floats) -> GammaGamma:
         options={"ftol": 1e-12, "gtol": 1e-8, "maxiter": 500},
     )
     p, q, gamma = (float(value) for value in np.exp(found.x))
-    likelihood = -float(found.fun) * len(x) - len(x) * float(np.log(scale))
+    likelihood = -float(found.fun) * len(x) - float(np.log(z).sum())
     return GammaGamma(p, q, gamma * scale, likelihood, len(x))
+
+
+def _likelihood(x: Vector, total: Vector) -> Callable[[Vector], tuple[float, Vector]]:
+    """Minus the mean log-likelihood of log (p, q, γ), per unit of log mean value, and its gradient."""
+    counts, code = np.unique(x, return_inverse=True)
+    share = np.bincount(code) / len(x)
+    x_log_total = float((x * np.log(total)).mean())
+
+    def falling(theta: Vector) -> tuple[float, Vector]:
+        p, q, gamma = np.exp(theta)
+        log_sum = np.log(gamma + total)
+        mean_log, x_mean_log = float(log_sum.mean()), float((x * log_sum).mean())
+        at, alone = p * counts + q, p * counts
+        value = share @ (gammaln(at) - gammaln(alone)) - gammaln(q) + q * np.log(gamma)
+        value += p * (x_log_total - x_mean_log) - q * mean_log
+        slope_p = share @ (counts * (digamma(at) - digamma(alone))) + x_log_total - x_mean_log
+        slope_q = share @ digamma(at) - digamma(q) + np.log(gamma) - mean_log
+        slope_gamma = q / gamma - ((p * x + q) / (gamma + total)).mean()
+        return -float(value), -np.array([p * slope_p, q * slope_q, gamma * slope_gamma])
+
+    return falling
 
 
 def fit_order_value(n_orders: Ints, mean_value: Floats) -> OrderValue:
