@@ -111,12 +111,12 @@ def decide(
 ) -> Reading:
     """Choose decimal mark, date styles and float ids of the columns {name: (canonical column, SQL type)}."""
     texts = [name for name, (column, kind) in columns.items() if column.type in NUMBERS and kind == "VARCHAR"]
-    decimal = source.decimal or _decimal(con, cells, texts, delimiter)
+    decimal = source.decimal or decimal_mark(con, cells, texts, delimiter)
     dates, notes = {}, []
     for name, (column, kind) in columns.items():
         if column.type not in ("moment", "date") or (is_typed(kind) and not is_number(kind)):
             continue
-        style, rival = _date_style(con, cells, name, column.type, source.date_format)
+        style, rival = date_style(con, cells, name, column.type, source.date_format)
         dates[name] = style
         if rival:
             notes.append(
@@ -130,7 +130,7 @@ def decide(
     return Reading(decimal, dates, _float_ids(con, cells, columns), offsets, tuple(notes))
 
 
-def _decimal(con: DuckDBPyConnection, cells: str, names: list[str], delimiter: str | None) -> str:
+def decimal_mark(con: DuckDBPyConnection, cells: str, names: list[str], delimiter: str | None) -> str:
     """The mark under which more cells are numbers; where both fit alike, what goes with the separator."""
     if not names:
         return "."
@@ -142,7 +142,7 @@ def _decimal(con: DuckDBPyConnection, cells: str, names: list[str], delimiter: s
     return "," if comma > dot else "."
 
 
-def _date_style(
+def date_style(
     con: DuckDBPyConnection, cells: str, name: str, kind: str, date_format: str | None
 ) -> tuple[str, str | None]:
     """The style that reads most values, and a rival that reads as many but differently."""
@@ -151,7 +151,7 @@ def _date_style(
     first = 1900 if kind == "date" else FIRST_YEAR
     styles = [*([date_format] if date_format else []), *DATE_STYLES]
     counts = ", ".join(
-        f"coalesce(sum(n) FILTER (year({_local(style, 'part')}) BETWEEN {first} AND {END_YEAR}), 0)"
+        f"coalesce(sum(n) FILTER (year({local_moment(style, 'part')}) BETWEEN {first} AND {END_YEAR}), 0)"
         for style in styles
     )
     # Days repeat, so only distinct first words are parsed; a time never decides the style.
@@ -185,7 +185,7 @@ def _float_ids(
     return frozenset(name for name, yes in zip(ids, found, strict=True) if yes)
 
 
-def _local(style: str, text: str) -> str:
+def local_moment(style: str, text: str) -> str:
     """SQL for a moment without zone, in the style given (a name of DATE_STYLES or a strptime format)."""
     if style == "ISO":
         # Eight digits would be read as a year.
@@ -237,10 +237,10 @@ def _moment(name: str, text: str, sql_type: str, reading: Reading, zone: str) ->
     if sql_type.startswith(("TIMESTAMP", "DATE")):
         return reading.offsets.get(name) or _to_utc(f"TRY_CAST({name} AS TIMESTAMP)", zone)
     if style == "unix seconds":
-        return _local(style, text)
+        return local_moment(style, text)
     if style not in DATE_STYLES and "%z" in style.lower():
-        return f"timezone('UTC', {_local(style, text)})"
-    local = _to_utc(_local(style, text), zone)
+        return f"timezone('UTC', {local_moment(style, text)})"
+    local = _to_utc(local_moment(style, text), zone)
     if style != "ISO":
         return local
     zoned = (

@@ -27,6 +27,8 @@ from nextoffer.sources.sql import open_query
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+# Said once for an order, wherever it is said.
+OF_THE_ORDER = ("customer_id", "ordered_at", "status")
 Progress = Callable[[str], None]
 # Products first: their costs complete the lines. Orders next: a fault there matters most.
 ORDER = ("products", "orders", "customers", "interactions", "subscriptions", "surveys")
@@ -138,6 +140,8 @@ def _judge(
         raise EmptyTableError(f"{table.name}: {origin.name} has no row; it needs one per {table.per_row}")
     raw = f"cells_{table.name}"
     kinds = _make_cells(con, raw, staged, mapping)
+    if table.name == "orders" and origin.delimiter is not None:
+        raw = _carry_down(con, raw, mapping)
     columns = {f"raw_{name}": (_column(table, name), kinds[f"raw_{name}"]) for name in mapping}
     reading = cells.decide(con, raw, columns, source, origin.delimiter, settings.timezone)
     values = []
@@ -154,6 +158,29 @@ def _judge(
     )
     notes = tuple(note.removeprefix("raw_") for note in reading.notes)
     return Judged(table, origin, staged, mapping, rules, notes)
+
+
+def _carry_down(con: DuckDBPyConnection, view: str, mapping: dict[str, str]) -> str:
+    """Some CSV exports fill the cells of an order on its first line only: there, its other lines get them too."""
+    once = [name for name in OF_THE_ORDER if name in mapping]
+    if not once or "order_id" not in mapping:
+        return view
+    mixed = ", ".join(f"bool_or(some_{name} BETWEEN 1 AND lines - 1)" for name in once)
+    counts = ", ".join(f"count(raw_{name}) AS some_{name}" for name in once)
+    orders = (
+        f"SELECT count(*) AS lines, {counts} FROM {view} WHERE raw_order_id IS NOT NULL GROUP BY raw_order_id"
+    )
+    found = con.execute(f"SELECT {mixed} FROM ({orders})").fetchone() or ()
+    carried = [name for name, some in zip(once, found, strict=True) if some]
+    if not carried:
+        return view
+    filled = ", ".join(
+        f"CASE WHEN raw_order_id IS NULL THEN raw_{name} ELSE "
+        f"coalesce(raw_{name}, max(raw_{name}) OVER (PARTITION BY raw_order_id)) END AS raw_{name}"
+        for name in carried
+    )
+    con.execute(f"CREATE VIEW whole_{view} AS SELECT * REPLACE ({filled}) FROM {view}")
+    return f"whole_{view}"
 
 
 def _column(table: Table, name: str) -> Column:
