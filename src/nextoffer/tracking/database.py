@@ -16,6 +16,7 @@ from nextoffer.errors import LedgerError
 from nextoffer.tracking.schema import SCHEMA_VERSION, metadata, schema_version
 
 BUSY_SECONDS = 30
+_LOCK = 0x6E6578746F  # any number that is ours
 # Before this version SQLite can lose a write when one process checkpoints while another resets the log.
 _SAFE_WAL = (3, 51, 3)
 
@@ -152,6 +153,8 @@ def _prepare(engine: Engine) -> None:
         finally:
             raw.close()
     with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":  # what the lock file is to SQLite
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
         metadata.create_all(connection)
         versions = connection.execute(select(schema_version.c.version)).scalars().all()
         if not versions:

@@ -90,6 +90,7 @@ class Ledger:
             common | {"unit_id": unit, "group": group, "assigned_at": moment}
             for unit, group in zip(units, names, strict=True)
         ]
+        rows.sort(key=lambda row: str(row["unit_id"]))
         found: dict[str, str] = {}
         with database.writing(self._engine) as connection:
             connection.execute(self._insert(schema.assignments), rows)
@@ -150,8 +151,12 @@ class Ledger:
         return sqlite.insert(table).on_conflict_do_nothing()
 
     def _insert_new(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> set[str]:
-        """Insert rows and return the keys of those that were not there before."""
+        """Insert rows and return the keys of those that were not there before.
+
+        In the order of their keys, so that two writers of the same rows never wait for each other in a ring.
+        """
         (key,) = table.primary_key.columns
+        rows = sorted(rows, key=lambda row: str(row[key.name]))
         return set(connection.execute(self._insert(table).returning(key), rows).scalars())
 
     # -- questions about a few units
