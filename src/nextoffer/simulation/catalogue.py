@@ -180,7 +180,9 @@ def choose_product(catalogue: Catalogue, window: Shelf, price_class: Ints, famil
     start, stop = base + catalogue.first[family], base + catalogue.first[family + 1]
     cum = window.cum
     low = np.where(start > 0, cum[start - 1], 0.0)
-    place = np.searchsorted(cum, low + u * (cum[stop - 1] - low), side="right")
+    high = cum[stop - 1]
+    aim = np.minimum(low + u * (high - low), np.nextafter(high, 0.0))  # rounding must not leave the family
+    place = np.searchsorted(cum, aim, side="right")
     product: Ints = np.clip(place, start, stop - 1) - base
     return product
 

@@ -25,8 +25,7 @@ ORDERS = pa.schema(
         ("unit_price", PRICE),
         ("ordered_at", MOMENT),
         ("unit_cost", PRICE),
-    ],
-    metadata={"shop_version": SHOP_VERSION},
+    ]
 )
 DAY = 86_400_000_000  # microseconds
 
@@ -75,8 +74,8 @@ def moments(micros: Ints) -> pa.Array:
 
 
 def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    """Parquet any engine reads: plain texts, prices as integers, fast compression."""
-    return pq.ParquetWriter(
+    """Parquet any engine reads, marked with the shop's version: plain texts, prices as integers."""
+    file = pq.ParquetWriter(
         path,
         schema,
         compression="zstd",
@@ -84,10 +83,11 @@ def writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
         store_schema=False,
         store_decimal_as_integer=True,
     )
+    file.add_key_value_metadata({"shop_version": SHOP_VERSION})
+    return file
 
 
 def write_table(path: Path, table: pa.Table) -> None:
-    """One table as one file, marked with the shop's version."""
-    schema = table.schema.with_metadata({"shop_version": SHOP_VERSION})
-    with writer(path, schema) as file:
-        file.write_table(table.cast(schema))
+    """One table as one file."""
+    with writer(path, table.schema) as file:
+        file.write_table(table)

@@ -71,8 +71,8 @@ def spoil(orders: pa.Table, seed: int) -> tuple[pa.Table, pa.Table]:
 
 
 def write_csv(path: Path, table: pa.Table) -> None:
-    """A comma-separated file with a header line; fields are quoted where needed."""
-    csv.write_csv(table, path, csv.WriteOptions(quoting_style="needed"))
+    """A comma-separated file with a header line; no text of an order needs quotes, and empty is null."""
+    csv.write_csv(table, path, csv.WriteOptions(quoting_style="none"))
 
 
 def _texts(orders: pa.Table) -> dict[str, pa.ChunkedArray]:

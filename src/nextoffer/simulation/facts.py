@@ -300,20 +300,22 @@ def _calendar(lines: LineTable) -> dict[str, float]:
     weekday = np.bincount((day - 4) % 7, minlength=7)
     week = np.bincount((day - day.min()) // 7)
     full = week[: (int(day.max() - day.min()) + 1) // 7]
+    usual = float(np.median(full)) if len(full) else 0.0
     return {
-        "busiest_weekday": float(weekday.max() / weekday[weekday > 0].mean()),
-        "peak_week": float(full.max() / np.median(full)) if len(full) else np.nan,
+        "busiest_weekday": float(weekday.max() / weekday.mean()),
+        "peak_week": float(full.max() / usual) if usual > 0 else np.nan,
     }
 
 
 def _returns(lines: LineTable) -> dict[str, float]:
-    back = lines.quantity < 0
+    negative = lines.quantity < 0
+    back = negative & (lines.price > 0)  # without price it is a correction of the stock
     sold = (lines.quantity > 0) & (lines.price > 0)
     day = np.floor(lines.day).astype(np.int64)
     documents = len(_pairs(lines.order[back], day[back] - day.min())[0])
     value = np.abs(lines.quantity * lines.price)
     return {
-        "return_line_share": float(back.mean()),
+        "return_line_share": float(negative.mean()),
         "return_document_share": documents / len(np.unique(lines.order[sold])),
         "return_value_share": float(value[back].sum() / value[sold].sum()),
     }

@@ -31,10 +31,10 @@ class ChunkEnd:
     lines: int
 
 
-def write_chunks(world: World, orders: Path, workers: int) -> Iterator[ChunkEnd]:
+def write_chunks(world: World, orders: Path, workers: int, chunk: int = CHUNK) -> Iterator[ChunkEnd]:
     """Write `part-<first customer>.parquet` for every chunk; ends come in the order of customers."""
-    firsts = range(0, world.settings.customers, CHUNK)
-    jobs = [(world, first, orders / f"part-{first:09d}.parquet") for first in firsts]
+    firsts = range(0, world.settings.customers, chunk)
+    jobs = [(world, first, orders / f"part-{first:09d}.parquet", chunk) for first in firsts]
     if workers <= 1 or len(jobs) == 1:
         yield from (write_chunk(*job) for job in jobs)
         return

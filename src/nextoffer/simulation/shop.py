@@ -115,11 +115,10 @@ class Shop:
                 pending.append(end.pending)
                 lines += end.lines
                 for name, table in end.tables.items():
-                    marked = table.replace_schema_metadata({"shop_version": columns.SHOP_VERSION})
                     if name not in writers:
-                        writer = columns.writer(folder / f"{name}.parquet", marked.schema)
+                        writer = columns.writer(folder / f"{name}.parquet", table.schema)
                         writers[name] = files.enter_context(writer)
-                    writers[name].write_table(marked)
+                    writers[name].write_table(table)
                 if progress:
                     done = sum(len(state.status) for state in states)
                     progress(done, self.settings.customers)
@@ -127,7 +126,7 @@ class Shop:
         truth.write_truth_of_products(self.world, folder / "truth")
         self._ends, self._live = (states, pending), None
         if self.settings.dirty:
-            orders = self._spoil(orders, folder)
+            orders, lines = self._spoil(orders, folder)
         return ShopPaths(
             folder=folder,
             orders=orders,
@@ -192,10 +191,10 @@ class Shop:
             self._ends = None
         return self._live
 
-    def _spoil(self, orders: Path, folder: Path) -> Path:
+    def _spoil(self, orders: Path, folder: Path) -> tuple[Path, int]:
         """Turn the written orders into one CSV file with defects, listed in truth/dirt.parquet."""
         spoilt, defects = dirt.spoil(pq.read_table(orders), self.world.luck_seed)
         shutil.rmtree(orders)
         dirt.write_csv(folder / "orders.csv", spoilt)
         columns.write_table(folder / "truth" / "dirt.parquet", defects)
-        return folder / "orders.csv"
+        return folder / "orders.csv", spoilt.num_rows
