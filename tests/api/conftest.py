@@ -164,6 +164,9 @@ class FakeLedger:
     def concurrency_warning(self, n_writers: int) -> str | None:
         return f"{n_writers} writers" if n_writers > 1 else None
 
+    def close(self) -> None:
+        pass
+
     def _check(self) -> None:
         if self.broken:
             raise LedgerError("the disk is full")

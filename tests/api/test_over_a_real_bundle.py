@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,11 @@ import pytest
 
 from nextoffer.api import answers
 from nextoffer.api.opened import shop_opener
+from nextoffer.api.server import shop_app
 from nextoffer.api.service import BundleService
 from nextoffer.bundle.bundle import Bundle, CustomerIds, StoredCandidates, open_bundle, write_parts
 from nextoffer.bundle.store import Manifest, stage
-from nextoffer.config import Settings, parse_settings
+from nextoffer.config import Secrets, Settings, parse_settings
 from nextoffer.domain.offers import SlateRequest
 from nextoffer.engines.duckdb import DuckDBEngine
 from nextoffer.errors import BundleCorruptError
@@ -204,3 +207,16 @@ def test_what_was_bought_live_is_suppressed_from_the_next_slate(served):
     after = served.get("/v1/customers/stranger/offers", params={"explain": "true"}).json()
 
     assert bought not in [offer["product_id"] for offer in after["offers"]]
+
+
+def test_the_served_shop_answers_and_its_processes_can_be_sent_elsewhere(shop, tmp_path):
+    secrets = Secrets(server_keys=("k" * 32,))
+    settings = shop.settings.model_copy(update={"store": f"sqlite:///{tmp_path / 'served.sqlite'}"})
+    make_app = partial(shop_app, settings, secrets, False, 2)
+
+    app = pickle.loads(pickle.dumps(make_app))()  # as a new worker process gets it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from starlette.testclient import TestClient
+    with TestClient(app, headers={"X-API-Key": "k" * 32}) as client:
+        assert client.get("/v1/customers/c01/offers").json()["bundle_id"] == shop.bundle_ids[0]

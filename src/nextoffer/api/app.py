@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -71,3 +71,8 @@ def create_app(
             max_age=600,
         )
     return app
+
+
+def utc_now() -> datetime:
+    """The present moment: the one place where the API reads the clock."""
+    return datetime.now(UTC)  # noqa: TID251

@@ -53,6 +53,7 @@ class Routes:
         """Commit what is waiting and let go of the threads."""
         self._service.close()
         self._writer.close()
+        self._ledger.close()
 
     async def offers(self, request: Request) -> Response:
         """GET /v1/customers/{customer_id}/offers"""

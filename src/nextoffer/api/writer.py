@@ -48,6 +48,9 @@ class LedgerPort(Protocol):
     def concurrency_warning(self, n_writers: int) -> str | None:
         """What to tell an operator when so many processes should not write."""
 
+    def close(self) -> None:
+        """Let go of the connections."""
+
 
 @dataclass(slots=True)
 class _Batch(Generic[Item, Answer]):
