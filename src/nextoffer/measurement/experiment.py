@@ -11,22 +11,18 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
 from nextoffer.domain.arrays import Bools, Floats
 from nextoffer.errors import MeasurementError
-
-Verdict = Literal["win", "loss", "not shown", "too few buyers"]
+from nextoffer.measurement.permutation import SAME, Sums, Tails, Verdict, draw, tails
 
 MIN_BUYERS = 10  # per group: below it no method known to us gives an answer worth having
 SMALL_HOLDOUT = 100  # buyers held out, below which a report says so
 TARGET_LIFT = 0.05  # what "about N more customers" would let one detect
 _POWER = 0.8
-_SAME = 1e-9  # relative rounding error within which two statistics are a tie
-_FLAT = 1e-12  # share of the mean square below which a variance is rounding error
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,129 +133,33 @@ def permutation_test(
     arms = _arm(values[treated], n_treated), _arm(values[~treated], n_holdout)
     if min(arms[0].n_buyers, arms[1].n_buyers) < min_buyers:
         return Effect(*arms, "too few buyers", n_more=_more_for_buyers(*arms, min_buyers), seed=seed)
-    j = int(alpha * (n_permutations + 1) + _SAME)
+    j = int(alpha * (n_permutations + 1) + SAME)
     if j < 1:
         raise MeasurementError(
             f"{n_permutations} permutations cannot show an error of {alpha}: "
             f"use {math.ceil(1 / alpha)} or more"
         )
     sizes = np.array([n_treated, n_holdout], dtype=np.float64)
-    seen = _Sums.of(values, treated)
-    drawn = _draw(values, n_treated, n_holdout, n_permutations, np.random.default_rng(seed))
-    money = _tails(*seen.welch(sizes), *drawn.welch(sizes), j, n_permutations)
+    seen = Sums.of(values, treated)
+    drawn = draw(values, n_treated, n_holdout, n_permutations, np.random.default_rng(seed))
+    money = tails(*seen.welch(sizes), *drawn.welch(sizes), j, n_permutations)
     relative = _relative(seen, drawn, sizes, j, n_permutations)
     effect = _effect(arms, seen, sizes, money, relative, n_permutations, seed)
     return replace(effect, shape_differs=_shape_differs(values, treated))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Sums:
-    """Sums of values and of their squares by group, of one or many assignments: (…, 2) treated, holdout."""
-
-    first: Floats
-    second: Floats
-
-    @classmethod
-    def of(cls, values: Floats, treated: Bools) -> _Sums:
-        groups = np.stack([treated, ~treated]).astype(np.float64)
-        return cls(groups @ values, groups @ values**2)
-
-    def moments(self, sizes: Floats) -> tuple[Floats, Floats]:
-        """Mean and variance of the mean, by group; zeros count through the sizes."""
-        mean = self.first / sizes
-        mean_square = self.second / sizes
-        variance = mean_square - mean**2
-        variance = np.where(variance > _FLAT * mean_square, variance, 0.0)
-        return mean, variance / (sizes - 1)
-
-    def welch(self, sizes: Floats) -> tuple[Floats, Floats]:
-        """Difference of the means and its standard error."""
-        mean, variance = self.moments(sizes)
-        return mean[..., 0] - mean[..., 1], np.sqrt(variance.sum(axis=-1))
-
-    def log_ratio(self, sizes: Floats) -> tuple[Floats, Floats]:
-        """Logarithm of the ratio of the means and its standard error by the delta method.
-
-        Without any spend in the holdout the ratio counts as infinite, without any among the treated as 0.
-        """
-        mean, variance = self.moments(sizes)
-        positive = mean > 0
-        safe = np.where(positive, mean, 1.0)
-        ratio = np.log(safe[..., 0]) - np.log(safe[..., 1])
-        ratio = np.where(positive[..., 0], ratio, -np.inf)
-        ratio = np.where(positive[..., 1], ratio, np.inf)
-        return ratio, np.sqrt((variance / safe**2).sum(axis=-1))
-
-
-@dataclass(frozen=True, slots=True)
-class _Tails:
-    """One statistic against its permutations."""
-
-    estimate: float
-    stderr: float
-    low: float
-    high: float
-    n_above: int
-    n_below: int
-    verdict: Verdict
-
-
-def _draw(values: Floats, n_treated: int, n_holdout: int, n_draws: int, rng: np.random.Generator) -> _Sums:
-    """Sums of random assignments to groups of the same sizes; only customers with a value are drawn."""
-    few = min(n_treated, n_holdout)  # draw the smaller group; the other is the rest
-    counts = rng.hypergeometric(len(values), n_treated + n_holdout - len(values), few, size=n_draws)
-    drawn = np.empty((n_draws, 2))
-    for draw, count in enumerate(counts.tolist()):
-        chosen = values.take(rng.choice(len(values), count, replace=False, shuffle=False))
-        drawn[draw] = chosen.sum(), chosen @ chosen
-    total = np.array([values.sum(), values @ values])
-    rest = total - drawn
-    rest[np.abs(rest) <= _FLAT * np.array([np.abs(values).sum(), total[1]])] = 0.0
-    treated, holdout = (rest, drawn) if n_holdout == few else (drawn, rest)
-    return _Sums(*(np.stack([treated[:, power], holdout[:, power]], axis=1) for power in (0, 1)))
-
-
-def _studentised(estimate: Floats, stderr: Floats) -> Floats:
-    """estimate / stderr; infinite with the estimate's sign where there is no variance, 0 for 0."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(stderr > 0, estimate / stderr, np.sign(estimate) * np.inf)
-    answer: Floats = np.where(estimate == 0, 0.0, ratio)
-    return answer
-
-
-def _tails(
-    estimate: Floats, stderr: Floats, estimates: Floats, stderrs: Floats, j: int, n_draws: int
-) -> _Tails:
-    """Ties count against us, and the interval is cut at the same two draws that decide the verdict."""
-    t, drawn = float(_studentised(estimate, stderr)), _studentised(estimates, stderrs)
-    # A tie must be one whatever order the sums were taken in.
-    drawn = np.sort(np.where(np.isclose(drawn, t, rtol=_SAME, atol=_SAME), t, drawn))
-    n_above = n_draws - int(np.searchsorted(drawn, t, "left"))
-    n_below = int(np.searchsorted(drawn, t, "right"))
-    verdict: Verdict = "win" if n_above < j else "loss" if n_below < j else "not shown"
-    upper, lower = float(drawn[n_draws - j]), float(drawn[j - 1])
-    if stderr > 0 and math.isfinite(t):
-        # d - t* se, written so that a tie gives exactly 0
-        low, high = float(stderr) * (t - upper), float(stderr) * (t - lower)
-    elif verdict == "not shown":
-        low, high = min(0.0, float(estimate)), max(0.0, float(estimate))
-    else:
-        low = high = float(estimate)
-    return _Tails(float(estimate), float(stderr), low, high, n_above, n_below, verdict)
-
-
-def _relative(seen: _Sums, drawn: _Sums, sizes: Floats, j: int, n_draws: int) -> _Tails | None:
+def _relative(seen: Sums, drawn: Sums, sizes: Floats, j: int, n_draws: int) -> Tails | None:
     if seen.first.min() <= 0:
         return None
-    return _tails(*seen.log_ratio(sizes), *drawn.log_ratio(sizes), j, n_draws)
+    return tails(*seen.log_ratio(sizes), *drawn.log_ratio(sizes), j, n_draws)
 
 
 def _effect(
     arms: tuple[Arm, Arm],
-    seen: _Sums,
+    seen: Sums,
     sizes: Floats,
-    money: _Tails,
-    relative: _Tails | None,
+    money: Tails,
+    relative: Tails | None,
     n_permutations: int,
     seed: int,
 ) -> Effect:
@@ -295,7 +195,7 @@ def _effect(
     )
 
 
-def _welch_half_width(seen: _Sums, sizes: Floats) -> float:
+def _welch_half_width(seen: Sums, sizes: Floats) -> float:
     _, variance = seen.moments(sizes)
     if variance.sum() == 0:
         return 0.0
@@ -331,7 +231,7 @@ def _more_for_buyers(treated: Arm, holdout: Arm, min_buyers: int) -> int | None:
 
 def _rounded_up(number: float) -> int:
     """About: two digits, never less."""
-    whole = math.ceil(number - _SAME)
+    whole = math.ceil(number - SAME)
     step: int = 10 ** max(0, len(str(whole)) - 2)
     return -(-whole // step) * step
 
@@ -342,7 +242,7 @@ def _shape_differs(values: Floats, treated: Bools) -> bool:
     if min(len(part) for part in logs) < 2:
         return False
     spreads = sorted(float(part.std(ddof=1)) for part in logs)
-    return spreads[1] > 1.2 * spreads[0] + _SAME
+    return spreads[1] > 1.2 * spreads[0] + SAME
 
 
 def _expm1(log_ratio: float) -> float:
@@ -367,6 +267,3 @@ def _check(values: Floats, treated: Bools, n_treated: int, n_holdout: int) -> No
     ):
         if size < valued:
             raise MeasurementError(f"{valued} customers of the {name} group have a value, but it has {size}")
-
-
-__all__ = ["MIN_BUYERS", "Arm", "Effect", "Verdict", "permutation_test", "seed_of"]

@@ -5,25 +5,22 @@ Every method that writes returns only after the rows are on disk. Writing the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta, tzinfo
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, and_, func, or_, select
+from sqlalchemy import Connection, Engine, Table, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools, Ints
-from nextoffer.tracking import database, schema
+from nextoffer.tracking import database, queries, schema
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.schema import Decision, Event
 
-_CHUNK = 5_000  # ids per query: well below every database's limit of parameters
-_PULL = 50_000  # rows per Arrow batch
 _SEEN = ("detail-page-view", "add-to-cart", "remove-from-cart")
 
 
@@ -74,8 +71,8 @@ class Ledger:
         units = list(dict.fromkeys(unit_ids))
         found: dict[str, str] = {}
         with database.reading(self._engine) as connection:
-            for chunk in _chunks(units):
-                found.update(_assigned(connection, experiment, chunk))
+            for chunk in queries.chunks(units):
+                found.update(queries.assigned(connection, experiment, chunk))
         missing = [unit for unit in units if unit not in found]
         if missing:
             found.update(self._assign_new(experiment, missing, at))
@@ -94,8 +91,8 @@ class Ledger:
         found: dict[str, str] = {}
         with database.writing(self._engine) as connection:
             connection.execute(self._insert(schema.assignments), rows)
-            for chunk in _chunks(units):  # another process may have been first: what is written counts
-                found.update(_assigned(connection, experiment, chunk))
+            for chunk in queries.chunks(units):  # another process may have been first: what is written counts
+                found.update(queries.assigned(connection, experiment, chunk))
         return found
 
     def record_decisions(self, decisions: Sequence[Decision]) -> int:
@@ -131,7 +128,7 @@ class Ledger:
             ]
             if orders:
                 connection.execute(self._insert(schema.orders), orders)
-        duplicates = _repeated([event.event_id for event in events], new)
+        duplicates = queries.repeated([event.event_id for event in events], new)
         return len(events) - len(duplicates), len(duplicates), duplicates
 
     def record_orders(self, orders: Sequence[schema.Order]) -> tuple[int, int, tuple[str, ...]]:
@@ -141,7 +138,7 @@ class Ledger:
         rows = [schema.order_row(order) for order in orders]
         with database.writing(self._engine) as connection:
             new = self._insert_new(connection, schema.orders, rows)
-        duplicates = _repeated([order.order_id for order in orders], new)
+        duplicates = queries.repeated([order.order_id for order in orders], new)
         return len(orders) - len(duplicates), len(duplicates), duplicates
 
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -196,15 +193,15 @@ class Ledger:
         ((n,) int64 today, (n,) int64 in seven days), in the order of `unit_ids`
         """
         table = schema.decisions
-        today = _aware(now).astimezone(zone).date()
-        is_today = _on_days(table, today, today, zone)
+        today = queries.aware(now).astimezone(zone).date()
+        is_today = queries.on_days(table, today, today, zone)
         query = (
             select(table.c.unit_id, func.count(1).filter(is_today), func.count(1))
             .where(
                 table.c.campaign.is_not(None),
                 table.c.group == schema.TREATED,
                 table.c.slate != "[]",
-                _on_days(table, today - timedelta(days=6), today, zone),
+                queries.on_days(table, today - timedelta(days=6), today, zone),
             )
             .group_by(table.c.unit_id)
         )
@@ -214,9 +211,9 @@ class Ledger:
             query = query.where(~same)
         rows: list[tuple[str, int, int]] = []
         with database.reading(self._engine) as connection:
-            for wanted in _narrowed(query, table.c.unit_id, unit_ids):
+            for wanted in queries.narrowed(query, table.c.unit_id, unit_ids):
                 rows += [(unit, day, week) for unit, day, week in connection.execute(wanted)]
-        return _aligned(unit_ids, rows)
+        return queries.aligned(unit_ids, rows)
 
     def orders_of(self, unit_id: str, since: datetime) -> tuple[str, ...]:
         """Product ids a unit bought live since a moment (net of returns), sorted."""
@@ -260,7 +257,7 @@ class Ledger:
             .where(table.c.experiment == experiment.name, table.c.version == experiment.version)
             .order_by(table.c.unit_id)
         )
-        return self._pull(query)
+        return queries.pull(self._engine, query)
 
     def decisions(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
         """Decisions made in [since, until), slates as JSON texts; sorted by moment and id."""
@@ -280,92 +277,4 @@ class Ledger:
             query = query.where(table.c.at >= schema.to_micros(since))
         if until is not None:
             query = query.where(table.c.at < schema.to_micros(until))
-        return self._pull(query)
-
-    def _pull(self, query: Select[Any]) -> pa.Table:
-        arrow = pa.schema([(column.name, _arrow_type(column)) for column in query.selected_columns])
-        with database.reading(self._engine) as connection:
-            result = connection.execution_options(yield_per=_PULL).execute(query)
-            batches = [
-                pa.record_batch(
-                    [
-                        pa.array(values, arrow_type)
-                        for values, arrow_type in zip(columns, arrow.types, strict=True)
-                    ],
-                    schema=arrow,
-                )
-                for columns in (tuple(zip(*rows, strict=True)) for rows in result.partitions())
-            ]
-        return pa.Table.from_batches(batches, schema=arrow)
-
-
-def _assigned(connection: Connection, experiment: Experiment, units: Sequence[str]) -> dict[str, str]:
-    table = schema.assignments
-    query = select(table.c.unit_id, table.c.group).where(
-        table.c.experiment == experiment.name,
-        table.c.version == experiment.version,
-        table.c.unit_id.in_(units),
-    )
-    return {unit: group for unit, group in connection.execute(query)}
-
-
-def _chunks(units: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (units[first : first + _CHUNK] for first in range(0, len(units), _CHUNK))
-
-
-def _narrowed(query: Select[Any], column: ColumnElement[Any], units: Sequence[str]) -> Iterator[Select[Any]]:
-    """The query for these units only: by name where they are few, else for everybody at once."""
-    if len(units) > 4 * _CHUNK:
-        yield query
-        return
-    for chunk in _chunks(units):
-        yield query.where(column.in_(chunk))
-
-
-def _aligned(unit_ids: Sequence[str], rows: list[tuple[str, int, int]]) -> tuple[Ints, Ints]:
-    """Counts per unit, in the order of the units; 0 where there is no row."""
-    if not rows:
-        return np.zeros(len(unit_ids), dtype=np.int64), np.zeros(len(unit_ids), dtype=np.int64)
-    counted: dict[str, tuple[int, int]] = {}
-    for unit, day, week in rows:  # a unit asked for twice may come twice
-        counted[unit] = (day, week)
-    positions = pc.index_in(pa.array(unit_ids, pa.string()), value_set=pa.array(list(counted), pa.string()))
-    place = pc.fill_null(positions, -1).to_numpy(zero_copy_only=False)
-    counts = np.array([*counted.values(), (0, 0)], dtype=np.int64)  # −1 is the last row: nothing
-    return counts[place, 0], counts[place, 1]
-
-
-def _repeated(ids: Sequence[str], new: set[str]) -> tuple[str, ...]:
-    """The ids that did not make a new row: known before, or a second time in this batch."""
-    left = set(new)
-    repeated = []
-    for one in ids:
-        if one in left:
-            left.discard(one)
-        else:
-            repeated.append(one)
-    return tuple(repeated)
-
-
-def _on_days(table: Table, first: date, last: date, zone: tzinfo) -> ColumnElement[bool]:
-    """A decision's day is its run's, else the shop-local day it was made on."""
-    begins = datetime.combine(first, time(), zone)
-    ends = datetime.combine(last + timedelta(days=1), time(), zone)
-    return or_(
-        and_(table.c.run_on >= first.isoformat(), table.c.run_on <= last.isoformat()),
-        and_(
-            table.c.run_on.is_(None),
-            table.c.at >= schema.to_micros(begins),
-            table.c.at < schema.to_micros(ends),
-        ),
-    )
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _arrow_type(column: ColumnElement[Any]) -> pa.DataType:
-    if column.name in ("at", "assigned_at"):
-        return pa.timestamp("us")
-    return pa.int64() if column.type.python_type is int else pa.string()
+        return queries.pull(self._engine, query)
