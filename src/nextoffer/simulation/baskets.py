@@ -43,7 +43,13 @@ class Lines:
 
 
 def draw_lines(
-    world: World, window: Shelf, week: int, taste: Tastes, refills: Ints, size: Ints | None = None
+    world: World,
+    window: Shelf,
+    week: int,
+    taste: Tastes,
+    refills: Ints,
+    size: Ints | None = None,
+    person: Tastes | None = None,
 ) -> Lines:
     """Lines of one order of each person in `taste`.
 
@@ -51,6 +57,7 @@ def draw_lines(
     ----------
     refills : (b, 4) product of each refill slot that is due, −1 none; they come first
     size : (b,) lines wanted; drawn if not given
+    person : whose taste it is, if the luck is not that person's own
     """
     settings, catalogue, luck = world.settings, world.catalogue, world.luck_seed
     n_due = (refills >= 0).sum(axis=1)
@@ -64,7 +71,7 @@ def draw_lines(
     def drawn(stream: Stream) -> Floats:
         return uniform(luck, stream, week, who, line)
 
-    person = _person(world, week, taste)
+    person = person or _person(world, week, taste)
     liking = person.customer[order]
     slot = np.floor(settings.taste_families * drawn(Stream.TASTE_SLOT) ** SLOT_POWER).astype(np.int64)
     own = drawn(Stream.PERSONAL) < settings.taste_share

@@ -14,8 +14,9 @@ from nextoffer.simulation import columns, truth
 from nextoffer.simulation.baskets import World
 from nextoffer.simulation.catalogue import shelf
 from nextoffer.simulation.customers import Customers, make_customers
-from nextoffer.simulation.life import State, advance, first_state
+from nextoffer.simulation.life import State, advance, base_hazard, first_state
 from nextoffer.simulation.sales import Sold, order_table, returned, sell, sell_to_guests, week_start
+from nextoffer.simulation.sessions import browse, browse_to_order
 
 CHUNK = 100_000
 """Customers per file, whatever the number of workers: so that bytes do not depend on it."""
@@ -50,12 +51,15 @@ def write_chunk(world: World, first: int, path: Path, chunk: int = CHUNK) -> Chu
     customers = customers_of(world, first, chunk)
     state = first_state(world, customers)
     end, n_lines = week_start(world, settings.weeks), 0
-    pending, lapsed, came_back = [], [], []
+    pending, lapsed, came_back, seen = [], [], [], []
     with columns.writer(path, columns.ORDERS) as file:
         for week in range(settings.weeks):
             window = shelf(settings, world.catalogue, world.world_seed, week)
+            hazard = base_hazard(settings, customers, state, week) if settings.interactions else None
             outcome = advance(world, customers, state, week)
             sold, _ = sell(world, customers, state, window, week, outcome)
+            if hazard is not None:
+                seen += [browse(world, customers, window, week, hazard), browse_to_order(world, week, sold)]
             sold = Sold.concat([sold, sell_to_guests(world, window, week, customers.customer)])
             back = returned(world, week, sold)
             sold = Sold.concat([sold, back.take(np.flatnonzero(back.at < end))])
@@ -71,6 +75,8 @@ def write_chunk(world: World, first: int, path: Path, chunk: int = CHUNK) -> Chu
         "truth/refills": truth.refill_truth(world, customers, state),
         "truth/lapses": truth.lapse_truth(world, np.concatenate(lapsed), np.concatenate(came_back)),
     }
+    if seen:
+        tables["interactions"] = pa.concat_tables(seen)
     return ChunkEnd(state, Sold.concat(pending), tables, n_lines)
 
 

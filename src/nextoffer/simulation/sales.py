@@ -19,9 +19,7 @@ from nextoffer.simulation.response import Response, change_lines
 
 WEEKDAYS = np.cumsum([0.98, 0.94, 0.92, 0.98, 1.06, 1.25, 0.87])[:-1] / 7.0  # Monday first, Saturday busiest
 OPENS, OPEN_HOURS = 7, 16
-ORDERS_PER_RATE = (
-    0.72  # orders a week of an average customer number, lapsed and future ones counted, over rate
-)
+ORDERS_A_WEEK = (0.028, 0.33)  # of a customer number, lapsed and future ones counted: a + b × rate
 MINUTE = 60_000_000
 
 
@@ -106,7 +104,8 @@ def sell_to_guests(world: World, window: Shelf, week: int, numbers: Ints) -> Sol
     """Orders without an account: a stranger now and then, as often as there are customers' numbers."""
     settings = world.settings
     odds = settings.guests / (1.0 - settings.guests)
-    chance = odds * ORDERS_PER_RATE * settings.rate * season(settings, week)
+    expected = ORDERS_A_WEEK[0] + ORDERS_A_WEEK[1] * settings.rate
+    chance = odds * expected * season(settings, week)
     hosts = numbers[uniform(world.luck_seed, Stream.GUEST, week, numbers) < chance]
     strangers = hosts + ((week + 1) << 43)  # a person of their own each time
     taste = make_tastes(settings, world.world_seed, strangers)

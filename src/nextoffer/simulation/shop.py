@@ -107,6 +107,8 @@ class Shop:
         for place in (orders, folder / "truth"):
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
+        for name in ("orders.csv", "interactions.parquet"):
+            (folder / name).unlink(missing_ok=True)
         states, pending, lines = [], [], 0
         with ExitStack() as files:
             writers: dict[str, Any] = {}
@@ -133,7 +135,7 @@ class Shop:
             products=folder / "products.parquet",
             customers=folder / "customers.parquet",
             truth=folder / "truth",
-            interactions=None,
+            interactions=folder / "interactions.parquet" if self.settings.interactions else None,
             order_lines=lines,
         )
 
