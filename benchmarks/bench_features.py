@@ -75,7 +75,7 @@ def make_history(folder: Path, n_lines: int, seed: int = 0) -> None:
 
 
 def _zipf(rng: np.random.Generator, n: int, size: int | tuple[int, ...]) -> np.ndarray:
-    """Ranks 0..n-1 whose frequency falls as rank to the power −0.6: the best seller has about 1 line in 75 of 50,000."""
+    """Ranks 0..n-1 whose frequency falls as rank to the power −0.6: of 50,000 the first has 1 line in 75."""
     return np.minimum((n * rng.random(size) ** 2.5).astype(np.int64), n - 1)
 
 

@@ -9,16 +9,14 @@ WITH totals AS (
 ranked AS (
     SELECT
         t.order_row, t.customer_row, t.n_products, t.revenue, o.order_id, o.age_days,
-        ROW_NUMBER() OVER (PARTITION BY t.customer_row ORDER BY o.ordered_at DESC, t.order_row) AS order_rank,
-        LAG(o.age_days) OVER (PARTITION BY t.customer_row ORDER BY o.ordered_at DESC, t.order_row) AS newer_days
+        ROW_NUMBER() OVER (
+            PARTITION BY COALESCE(t.customer_row, -1 - t.order_row) ORDER BY o.ordered_at DESC, t.order_row
+        ) AS order_rank,
+        LAG(o.age_days) OVER (
+            PARTITION BY COALESCE(t.customer_row, -1 - t.order_row) ORDER BY o.ordered_at DESC, t.order_row
+        ) AS newer_days
     FROM totals t
     JOIN orders_known o ON o.order_row = t.order_row
-    WHERE t.customer_row IS NOT NULL
-    UNION ALL
-    SELECT t.order_row, t.customer_row, t.n_products, t.revenue, o.order_id, o.age_days, NULL, NULL
-    FROM totals t
-    JOIN orders_known o ON o.order_row = t.order_row
-    WHERE t.customer_row IS NULL
 )
 SELECT
     CAST(order_row AS INTEGER) AS order_row,
@@ -27,7 +25,7 @@ SELECT
     CAST(age_days AS INTEGER) AS age_days,
     CAST(n_products AS INTEGER) AS n_products,
     CAST(revenue AS BIGINT) AS revenue,
-    CAST(order_rank AS INTEGER) AS order_rank,
+    CAST(CASE WHEN customer_row IS NOT NULL THEN order_rank END AS INTEGER) AS order_rank,
     CAST(CASE
         WHEN customer_row IS NULL THEN NULL
         WHEN age_days = newer_days THEN 0
