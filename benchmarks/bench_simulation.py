@@ -40,6 +40,7 @@ def cpu_seconds() -> float:
 
 
 def run(customers: int, products: int, workers: int, folder: Path) -> dict[str, object]:
+    revision = commit()
     settings = ShopSettings(customers=customers, products=products, rate=0.04, guests=0.0)
     start = time.perf_counter()
     paths = Shop(settings).write_history(folder, workers=workers)
@@ -47,7 +48,7 @@ def run(customers: int, products: int, workers: int, folder: Path) -> dict[str, 
     size = sum(path.stat().st_size for path in paths.orders.glob("*.parquet"))
     return {
         "bench": "simulation",
-        "commit": commit(),
+        "commit": revision,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
         "shop_version": SHOP_VERSION,
         "customers": customers,
