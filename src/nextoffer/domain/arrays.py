@@ -69,6 +69,16 @@ class Strings:
         ends = np.where(texts.is_null().to_numpy(zero_copy_only=False), -1 - offsets[1:], offsets[1:])
         return cls(blob, ends)
 
+    def to_arrow(self) -> pa.LargeStringArray:
+        """The same texts as an Arrow column over the same blob."""
+        import pyarrow as pa
+
+        null = self.ends < 0
+        offsets = np.concatenate([_NO_TEXT, np.where(null, -1 - self.ends, self.ends)])
+        valid = pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None
+        buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(self.blob))]
+        return pa.LargeStringArray.from_buffers(pa.large_string(), len(self), buffers)
+
     def __len__(self) -> int:
         return len(self.ends)
 

@@ -23,6 +23,7 @@ class Policy:
     levels : discounts win-back may choose from
     contact_cost : currency units, charged when the slate is a message
     odds, odds_per_tenth : (n_kinds,) the prior lift of the odds of buying (config.Prior)
+    order_by : what ranks the eligible, `expected_profit` or (for analysis) `p_buy`
     """
 
     n: int
@@ -36,6 +37,7 @@ class Policy:
     max_per_week: int
     odds: Floats
     odds_per_tenth: Floats
+    order_by: str = "expected_profit"
 
     @classmethod
     def of(cls, settings: Settings) -> Policy:

@@ -37,14 +37,15 @@ def choose(bundle: Bundle, rows: Ints, candidates: Candidates, policy: Policy, c
         candidates = candidates.take(np.isin(candidates.kind, context.kinds))
     drop = first_failure(Question(bundle, rows, candidates, policy, context))
     valued = value(bundle, candidates, policy, policy.contact_cost if context.contact else 0.0)
-    _settle(drop, candidates, valued, policy, context)
+    merit = candidates.p_buy if policy.order_by == "p_buy" else valued.expected_profit
+    _settle(drop, candidates, valued, merit, policy, context)
     kept = np.flatnonzero(drop < 0)
     order = kept[
         np.lexsort(
             (
                 candidates.kind[kept],
                 candidates.product[kept],
-                -valued.expected_profit[kept],
+                -merit[kept],
                 candidates.customer[kept],
             )
         )
@@ -127,10 +128,10 @@ def _settle(drop: Ints, candidates: Candidates, valued: Valued, policy: Policy, 
     drop[worthless] = DROP["low-value"]
 
     def keep_best(reason: str, group: Ints, n: int) -> None:
-        """Keep the `n` most profitable of each group; ties by product, then kind."""
+        """Keep the `n` of most merit of each group; ties by product, then kind."""
         at = np.flatnonzero(drop < 0)
         tie = candidates.product[at].astype(np.int64) * len(KINDS) + candidates.kind[at]
-        best = first_of_each(group[at], -valued.expected_profit[at], tie, n)
+        best = first_of_each(group[at], -merit[at], tie, n)
         drop[at[~best]] = DROP[reason]
 
     customer = candidates.customer.astype(np.int64)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -72,18 +73,30 @@ def recommend(
         messages_week=np.array([request.messages_week]),
     )
     slates = choose(bundle, np.array([row]), candidates, policy, context)
-    offers = tuple(
-        _offer(bundle, row, request, slates, at, now, _valid_until(now, zone, valid_days))
-        for at in range(len(slates))
-    )
+    slate = displayed(bundle, row, request, slates, range(len(slates)), now, zone, valid_days, fallback)
+    return replace(slate, dropped=_dropped(bundle, slates)) if request.explain else slate
+
+
+def displayed(
+    bundle: Bundle,
+    row: int,
+    request: SlateRequest,
+    slates: Slates,
+    places: range,
+    now: datetime,
+    zone: ZoneInfo,
+    valid_days: int,
+    fallback: str | None = None,
+) -> Slate:
+    """One customer's slate, ready to be shown: the rows `places` of a batch of slates are theirs."""
+    valid_until = _valid_until(now, zone, valid_days)
     return Slate(
         customer_id=request.customer_id,
         bundle_id=bundle.bundle_id,
         currency=bundle.catalogue.currency,
         segment=segment_of(bundle, row),
         fallback=fallback,
-        offers=offers,
-        dropped=_dropped(bundle, slates) if request.explain else (),
+        offers=tuple(_offer(bundle, row, request, slates, at, now, valid_until) for at in places),
     )
 
 

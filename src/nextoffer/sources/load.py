@@ -7,7 +7,8 @@ cells (numbered, trimmed) -> values (parsed) -> judged (first rule that a row br
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,20 +60,47 @@ def load_history(settings: Settings, folder: Path, progress: Progress | None = N
     SourceError : a file or column is missing or wrong, a table is empty, or too many rows are bad (their list is
         then in `folder/rejects.parquet`); ConfigError : the mapping has faults, all listed at once.
     """
+    with _connection(settings, folder) as (con, scratch):
+        return _load_tables(con, settings, folder, scratch, progress or (lambda _: None))
+
+
+def load_table(settings: Settings, name: str, folder: Path) -> TableReport:
+    """Read and check one configured table alone, as `load_history` would, into `folder`."""
+    with _connection(settings, folder) as (con, scratch):
+        source = getattr(settings.history, name)
+        return _load_one(con, name, source, settings, folder, scratch)[1]
+
+
+@contextmanager
+def _connection(settings: Settings, folder: Path) -> Iterator[tuple[DuckDBPyConnection, Path]]:
+    """A DuckDB of its own with the macros of this stage, and scratch space that is gone afterwards."""
     import duckdb
 
-    say = progress or (lambda _: None)
     scratch = (settings.engine.temp_directory or folder) / ".scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with duckdb.connect(config=_engine(settings, scratch)) as con:
-            return _load_tables(con, settings, folder, scratch, say)
+            con.execute("SET TimeZone = 'UTC'")
+            con.execute(cells.MACROS)
+            con.execute(
+                'CREATE TABLE rejects ("table" VARCHAR, "row" BIGINT, rule VARCHAR, "column" VARCHAR, value VARCHAR)'
+            )
+            yield con, scratch
     except (duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException) as error:
         raise SourceError(f"the history cannot be read: {str(error).strip().splitlines()[0]}") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _load_one(
+    con: DuckDBPyConnection, name: str, source: Source, settings: Settings, folder: Path, scratch: Path
+) -> tuple[Judged, TableReport]:
+    judged = _judge(con, TABLES[name], source, settings, _room(scratch, name))
+    report = _count(con, judged, settings, folder)
+    mapped = frozenset(judged.mapping)
+    return judged, write.accepted(con, judged.table, mapped, settings, folder / f"{name}.parquet", report)
 
 
 def _engine(settings: Settings, scratch: Path) -> dict[str, str | int | bool]:
@@ -91,11 +119,6 @@ def _engine(settings: Settings, scratch: Path) -> dict[str, str | int | bool]:
 def _load_tables(
     con: DuckDBPyConnection, settings: Settings, folder: Path, scratch: Path, say: Progress
 ) -> History:
-    con.execute("SET TimeZone = 'UTC'")
-    con.execute(cells.MACROS)
-    con.execute(
-        'CREATE TABLE rejects ("table" VARCHAR, "row" BIGINT, rule VARCHAR, "column" VARCHAR, value VARCHAR)'
-    )
     sources = {name: getattr(settings.history, name) for name in ORDER}
     reports: dict[str, TableReport] = {}
     notes: list[str] = []
@@ -107,10 +130,8 @@ def _load_tables(
             write.empty(con, TABLES[name], target)
             continue
         say(f"{name}: reading {source.path or 'the database'}")
-        judged = _judge(con, TABLES[name], source, settings, _room(scratch, name))
-        report = _count(con, judged, settings, folder)
-        say(f"{name}: {report.read:,} rows read, writing {report.accepted:,}")
-        reports[name] = write.accepted(con, judged.table, frozenset(judged.mapping), settings, target, report)
+        judged, reports[name] = _load_one(con, name, source, settings, folder, scratch)
+        say(f"{name}: {reports[name].read:,} rows read, {reports[name].accepted:,} accepted")
         notes += [f"{name}.{note}" for note in judged.notes]
         judged_orders = judged if name == "orders" else judged_orders
     extras = [name for name in PRODUCT_EXTRAS if judged_orders and name in judged_orders.mapping]
@@ -170,7 +191,7 @@ def _carry_down(con: DuckDBPyConnection, view: str, mapping: dict[str, str]) -> 
     orders = (
         f"SELECT count(*) AS lines, {counts} FROM {view} WHERE raw_order_id IS NOT NULL GROUP BY raw_order_id"
     )
-    found = con.execute(f"SELECT {mixed} FROM ({orders})").fetchone() or ()
+    found = con.execute(f"SELECT {mixed} FROM ({orders})").fetchall()[0]
     carried = [name for name, some in zip(once, found, strict=True) if some]
     if not carried:
         return view

@@ -1,0 +1,116 @@
+"""The named methods nextoffer is compared with, run on the same cut in the same run.
+
+Each ranking method gives (m, k) product rows, best first, for the customers asked; −1 where it has no more.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from nextoffer.domain.arrays import Floats, Ints, first_of_each, ranges
+from nextoffer.models.candidates import bought_matrix
+from nextoffer.models.knowledge import Knowledge
+
+Lists = npt.NDArray[np.int32]
+
+
+def popularity(knowledge: Knowledge, rows: Ints, k: int, new_only: bool) -> Lists:
+    """What most customers bought in the last 28 days."""
+    ranked = knowledge.products.popular(len(knowledge.products))
+    if not new_only:
+        return _pad(np.tile(ranked[:k], (len(rows), 1)), k)
+    bought = bought_matrix(knowledge, rows)
+    most = int(np.diff(bought.indptr).max(initial=0))
+    top = ranked[: k + min(most, len(ranked))]
+    place = np.full(len(knowledge.products), -1)
+    place[top] = np.arange(len(top))
+    free = np.ones((len(rows), len(top)), dtype=bool)
+    owner = np.repeat(np.arange(len(rows)), np.diff(bought.indptr))
+    known = place[bought.indices] >= 0
+    free[owner[known], place[bought.indices[known]]] = False
+    order = np.argsort(~free, axis=1, kind="stable")[:, :k]
+    lists = top[order]
+    lists[~np.take_along_axis(free, order, axis=1)] = -1
+    return _pad(lists, k)
+
+
+def personal_frequency(knowledge: Knowledge, rows: Ints, k: int) -> Lists:
+    """What the customer ordered most often; ties, and the rest of the list, by popularity."""
+    pairs = knowledge.pairs
+    counts = pairs.indptr[rows + 1] - pairs.indptr[rows]
+    at = ranges(pairs.indptr[rows], counts)
+    position = np.repeat(np.arange(len(rows)), counts)
+    by_popularity = np.empty(len(knowledge.products))
+    ranked = np.lexsort((-knowledge.products.n_customers, -knowledge.products.share_28))
+    by_popularity[ranked] = np.arange(len(ranked)) / len(ranked)
+    product = pairs.product[at]
+    own = lists_of(position, product, pairs.n_orders[at] - by_popularity[product], len(rows), k)
+    fill = popularity(knowledge, rows, k, new_only=True)
+    together = np.concatenate([own, fill], axis=1)
+    order = np.argsort(together < 0, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(together, order, axis=1)
+
+
+def als(counts: sp.csr_matrix, rows: Ints, k: int, new_only: bool, seed: int) -> Lists:
+    """implicit's AlternatingLeastSquares with its defaults on the count of orders."""
+    from implicit.cpu.als import AlternatingLeastSquares
+    from threadpoolctl import threadpool_limits
+
+    model = AlternatingLeastSquares(random_state=seed)
+    with threadpool_limits(1, "blas"):
+        model.fit(counts, show_progress=False)
+        ids, scores = model.recommend(rows, counts[rows], N=k, filter_already_liked_items=new_only)
+    return np.where(scores <= -1e38, -1, ids).astype(np.int32)
+
+
+def item_item(counts: sp.csr_matrix, rows: Ints, k: int, new_only: bool) -> Lists:
+    """implicit's CosineRecommender with its defaults on the count of orders."""
+    from implicit.nearest_neighbours import CosineRecommender
+
+    model = CosineRecommender()
+    model.fit(counts, show_progress=False)
+    ids, scores = model.recommend(rows, counts[rows], N=k, filter_already_liked_items=new_only)
+    return np.where(scores <= 0, -1, ids).astype(np.int32)
+
+
+def mean_gap_score(knowledge: Knowledge, horizon_days: int) -> Floats:
+    """(n_pairs,) closeness of last purchase + mean gap to the middle of the horizon, higher is closer.
+
+    A pair bought on one day takes the median mean gap of its product, else of the shop.
+    """
+    pairs = knowledge.pairs
+    many = pairs.n_days >= 2
+    gap = np.full(len(pairs.product), np.nan)
+    span = pairs.first_age_days[many] - pairs.last_age_days[many]
+    gap[many] = span / (pairs.n_days[many] - 1)
+    overall = float(np.median(gap[many])) if many.any() else float(horizon_days)
+    usual = np.full(len(knowledge.products), overall)
+    order = np.lexsort((gap[many], pairs.product[many]))
+    product, sorted_gap = pairs.product[many][order], gap[many][order]
+    if len(product):
+        starts = np.flatnonzero(np.r_[True, product[1:] != product[:-1]])
+        lengths = np.diff(np.append(starts, len(product)))
+        low, high = starts + (lengths - 1) // 2, starts + lengths // 2
+        usual[product[starts]] = (sorted_gap[low] + sorted_gap[high]) / 2
+    gap = np.where(many, gap, usual[pairs.product])
+    due_in_days = gap - pairs.last_age_days
+    return -np.abs(due_in_days - horizon_days / 2)
+
+
+def lists_of(position: Ints, product: Ints, score: Floats, m: int, k: int) -> Lists:
+    """(m, k) lists from scored rows, best first, ties by product."""
+    keep = first_of_each(position, -score, product, k)
+    position, product, score = position[keep], product[keep], score[keep]
+    order = np.lexsort((product, -score, position))
+    position, product = position[order], product[order]
+    lists = np.full((m, k), -1, dtype=np.int32)
+    lists[position, np.arange(len(position)) - np.searchsorted(position, position)] = product
+    return lists
+
+
+def _pad(lists: npt.NDArray[np.integer], k: int) -> Lists:
+    padded = np.full((len(lists), k), -1, dtype=np.int32)
+    padded[:, : lists.shape[1]] = lists
+    return padded

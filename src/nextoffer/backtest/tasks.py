@@ -1,0 +1,137 @@
+"""The tasks: what is predicted, for whom, and how nextoffer and each baseline did on the days after the cut."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nextoffer.backtest import baselines
+from nextoffer.backtest.metrics import list_metrics, yes_no_metrics
+from nextoffer.domain.arrays import Bools, Floats, Ints
+from nextoffer.models.knowledge import Knowledge
+from nextoffer.models.ranker import Ranker, score_batch
+from nextoffer.models.recipe import Cut
+from nextoffer.models.reorder import p_reorder
+
+Metrics = dict[str, dict[str, float]]
+K = 10
+K_UP_SELL = 5
+BLOCK = 5_000
+POPULATION_DAYS = 365
+
+
+def run_tasks(ranker: Ranker, cut: Cut, seed: int) -> dict[str, Metrics]:
+    """task -> method -> metric, for the customers of the cut who bought something after it.
+
+    `lapse` and `replenishment` judge every customer and every pair, whether or not they bought.
+    """
+    knowledge = cut.knowledge
+    buyers = np.unique(cut.bought_customer)
+    ours = _our_lists(ranker, knowledge, buyers)
+    customer = np.searchsorted(buyers, cut.bought_customer)
+    product = cut.bought_product
+    old = _was_bought(knowledge, cut.bought_customer, product)
+    n = len(knowledge.products)
+    counts = knowledge.pairs.matrix(knowledge.pairs.n_orders.astype(np.float32), n)
+    tasks: dict[str, Metrics] = {}
+    for task, new_only, chosen in (("next_purchase", False, np.ones(len(old), bool)), ("explore", True, ~old)):
+        lists = {
+            "nextoffer": ours[task],
+            "popularity": baselines.popularity(knowledge, buyers, K, new_only),
+            "als": baselines.als(counts, buyers, K, new_only, seed),
+            "item_item": baselines.item_item(counts, buyers, K, new_only),
+        }
+        if not new_only:
+            lists["personal_frequency"] = baselines.personal_frequency(knowledge, buyers, K)
+        tasks[task] = {
+            method: list_metrics(ranked, customer[chosen], product[chosen], n)
+            for method, ranked in lists.items()
+        }
+    tasks["up_sell"] = _up_sell(ours, knowledge, buyers, cut)
+    tasks["replenishment"] = _replenishment(ranker, cut)
+    tasks["lapse"] = _lapse(cut)
+    return tasks
+
+
+def _our_lists(ranker: Ranker, knowledge: Knowledge, rows: Ints) -> dict[str, Ints]:
+    """Our ranked lists for each task, and the up-sell candidates: all products by p_buy, no caps."""
+    parts: dict[str, list[Ints]] = {name: [] for name in ("next_purchase", "explore", "up_sell")}
+    ladder: list[Ints] = []
+    for start in range(0, len(rows), BLOCK):
+        block = rows[start : start + BLOCK]
+        scored = score_batch(ranker, knowledge, block)
+        steps = scored.source["ladder"] >= 0
+        chosen = {"next_purchase": np.ones(len(steps), bool), "explore": ~scored.repeat, "up_sell": steps}
+        for name, mask in chosen.items():
+            k = K_UP_SELL if name == "up_sell" else K
+            columns = (scored.position[mask], scored.product[mask], scored.p_buy[mask])
+            parts[name].append(baselines.lists_of(*columns, len(block), k))
+        ladder.append(np.stack([scored.position[steps] + start, scored.product[steps]]))
+    empty = np.zeros((0, K), np.int32)
+    lists = {name: np.concatenate(found) if found else empty for name, found in parts.items()}
+    lists["ladder"] = np.concatenate(ladder, axis=1) if ladder else np.zeros((2, 0), np.int64)
+    return lists
+
+
+def _up_sell(ours: dict[str, Ints], knowledge: Knowledge, buyers: Ints, cut: Cut) -> Metrics:
+    """Which step up was bought, among all steps up from what the customer bought in the last 180 days."""
+    n = len(knowledge.products)
+    position, product = ours["ladder"]
+    bought = buyers.searchsorted(cut.bought_customer) * n + cut.bought_product
+    taken = np.isin(position * n + product, bought)
+    by_share = knowledge.products.share_28[product] + 1e-9 * knowledge.products.n_customers[product]
+    by_all = knowledge.products.n_customers[product].astype(np.float64)
+    lists = {
+        "nextoffer": ours["up_sell"],
+        "popularity": baselines.lists_of(position, product, by_all, len(buyers), K_UP_SELL),
+        "popularity_28": baselines.lists_of(position, product, by_share, len(buyers), K_UP_SELL),
+    }
+    return {
+        method: list_metrics(ranked, position[taken], product[taken], n) for method, ranked in lists.items()
+    }
+
+
+def _replenishment(ranker: Ranker, cut: Cut) -> Metrics:
+    """Which of the products a customer bought in the last year they buy again within the horizon."""
+    knowledge, pairs = cut.knowledge, cut.knowledge.pairs
+    recent = np.flatnonzero(pairs.last_age_days < POPULATION_DAYS)
+    owner = pairs.customer()[recent].astype(np.int64)
+    n = len(knowledge.products)
+    truth = cut.bought_customer.astype(np.int64) * n + cut.bought_product
+    again: Bools = np.isin(owner * n + pairs.product[recent], truth)
+    days = pairs.n_days[recent], pairs.first_age_days[recent], pairs.last_age_days[recent]
+    plain = p_reorder(knowledge.reorder, pairs.product[recent], *days, ranker.horizon_days)
+    frequency = pairs.n_orders[recent] / (1.0 + pairs.first_age_days[recent])
+    return {
+        "nextoffer": yes_no_metrics(_p_of_pairs(ranker, knowledge)[recent], again, probability=True),
+        "poisson_gamma": yes_no_metrics(plain, again, probability=True),
+        "personal_frequency": yes_no_metrics(frequency, again, probability=False),
+        "mean_gap": yes_no_metrics(
+            baselines.mean_gap_score(knowledge, ranker.horizon_days)[recent], again, probability=False
+        ),
+    }
+
+
+def _p_of_pairs(ranker: Ranker, knowledge: Knowledge) -> Floats:
+    p_buy = np.zeros(len(knowledge.pairs.product), dtype=np.float32)
+    for start in range(0, len(knowledge.customers), BLOCK):
+        scored = score_batch(ranker, knowledge, np.arange(start, min(start + BLOCK, len(knowledge.customers))))
+        p_buy[scored.pair[scored.repeat]] = scored.p_buy[scored.repeat]
+    return p_buy
+
+
+def _lapse(cut: Cut) -> Metrics:
+    """Which customers order nothing within the horizon."""
+    customers = cut.knowledge.customers
+    silent: Bools = np.ones(len(customers), dtype=bool)
+    silent[cut.bought_customer] = False
+    return {
+        "nextoffer": yes_no_metrics(1.0 - customers.p_buy.astype(np.float64), silent, probability=True),
+        "recency": yes_no_metrics(customers.recency_days.astype(np.float64), silent, probability=False),
+    }
+
+
+def _was_bought(knowledge: Knowledge, customer: Ints, product: Ints) -> Bools:
+    """Whether each (customer, product) is a pair of the history before the cut."""
+    n = len(knowledge.products)
+    have = knowledge.pairs.customer().astype(np.int64) * n + knowledge.pairs.product
+    return np.isin(np.asarray(customer, dtype=np.int64) * n + product, have)

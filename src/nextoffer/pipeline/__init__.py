@@ -1,0 +1,31 @@
+"""READ THIS FIRST. The way of the data, as tables of contents; every stage is a folder of its own.
+
+    sources -> features -> models -> bundle -> offers -> (api, channels) -> tracking -> measurement
+
+nightly.py     train: history -> knowledge -> gate -> candidates -> a published bundle; and the backtest
+campaign.py    export: bundle + customers + consent + caps -> assignments and decisions -> the campaign's file
+analysis.py    recommend, segments: one bundle read by an analyst; nothing is recorded
+proof.py       record, measure: what happened -> ledger -> what the offers caused
+
+No function here reads the clock or the environment: moments and secrets are arguments (see cli.py).
+"""
+
+from nextoffer.pipeline.analysis import open_shop, recommend_all, recommend_one, segment_columns
+from nextoffer.pipeline.campaign import ExportReport, export
+from nextoffer.pipeline.nightly import TrainReport, check, run_backtest, train
+from nextoffer.pipeline.proof import measure_shop, record
+
+__all__ = [
+    "ExportReport",
+    "TrainReport",
+    "check",
+    "export",
+    "measure_shop",
+    "open_shop",
+    "recommend_all",
+    "recommend_one",
+    "record",
+    "run_backtest",
+    "segment_columns",
+    "train",
+]

@@ -1,0 +1,63 @@
+"""The quality gate: tonight's recipe must beat popularity, and be about as good as what serves.
+
+Judged one horizon before tonight, where the answer is known. What serves is judged by its own stored ranker on
+the same cut: it was taught by some of the very days it is judged on, so the comparison leans towards keeping
+what serves (see docs/decisions/004-gate.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nextoffer.backtest.tasks import next_purchase
+from nextoffer.bundle.bundle import Bundle
+from nextoffer.errors import GateRefusedError
+from nextoffer.models.recipe import Cut, Kitchen
+
+METRICS = ("recall@10", "ndcg@10")
+MIN_BUYERS = 30  # fewer tell nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The quality report of tonight, and what could not be judged."""
+
+    quality: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+def gate(
+    quality: dict[str, Any], cut: Cut, kitchen: Kitchen, before: Bundle | None, tolerance: float
+) -> Verdict:
+    """Let tonight's recipe pass, or refuse it.
+
+    Raises
+    ------
+    GateRefusedError : it ranks worse than popularity, or worse than what serves by more than `tolerance`
+    """
+    methods = quality["tasks"]["next_purchase"]
+    if quality["buyers"] < MIN_BUYERS:
+        text = f"only {quality['buyers']} customers bought after the judged date: too few to judge tonight's bundle"
+        return Verdict(quality | {"judged": False}, [text])
+    if before is None:
+        text = "this is the first bundle of the folder: there is nothing yet to hold it against"
+        return Verdict(quality | {"judged": False}, [text])
+    serving = next_purchase(before.ranker, cut)
+    faults = []
+    for metric in METRICS:
+        ours, popular = methods["nextoffer"][metric], methods["popularity"][metric]
+        if ours < popular:
+            faults.append(f"{metric} {ours:.4f} is below popularity's {popular:.4f}")
+        if ours < serving[metric] * (1 - tolerance):
+            faults.append(
+                f"{metric} {ours:.4f} is more than {tolerance:.0%} below the {serving[metric]:.4f} "
+                "of what serves"
+            )
+    if faults:
+        raise GateRefusedError(
+            f"Tonight's bundle was refused, {before.bundle_id} stays in service: {'; '.join(faults)} "
+            f"(judged on the {quality['horizon_days']} days from {quality['as_of'][:10]}). Look at the data "
+            "with: nextoffer check"
+        )
+    return Verdict(quality | {"judged": True, "in_service": {before.bundle_id: serving}})

@@ -1,0 +1,251 @@
+"""The nightly job: read, learn, judge, score every customer, publish. And the backtest, cooked the same way."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nextoffer import __version__
+from nextoffer.backtest import backtest, judge
+from nextoffer.bundle.bundle import Bundle, CustomerIds, StoredCandidates, open_bundle, write_parts
+from nextoffer.bundle.lock import nightly_lock
+from nextoffer.bundle.store import Manifest, stage
+from nextoffer.config import Settings
+from nextoffer.domain.arrays import Strings
+from nextoffer.domain.history import History
+from nextoffer.domain.offers import Candidates
+from nextoffer.errors import BundleError, NoBundleError
+from nextoffer.features.catalogue import read_catalogue
+from nextoffer.models.knowledge import Knowledge
+from nextoffer.models.ranker import Ranker
+from nextoffer.models.recipe import Cut, Kitchen, cut_at, learn_all, stride_for, teach
+from nextoffer.offers.recommend import score
+from nextoffer.pipeline.gate import Verdict, gate
+from nextoffer.pipeline.selftest import self_test_of, verify_self_test
+from nextoffer.pipeline.workspace import Progress, Stopwatch, quiet, settings_hash, stale_warning, workspace
+from nextoffer.plugins import OFFER_KINDS
+from nextoffer.sources.load import load_history
+
+BLOCK = 10_000  # customers scored at a time: memory is set by this and the number of threads, not the shop
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What the nightly job did, as `train --json` prints it."""
+
+    bundle_id: str | None
+    as_of: str
+    published: bool
+    rows: dict[str, Any]
+    customers: int
+    products: int
+    seconds: dict[str, float]
+    peak_rss_mb: float
+    quality: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary."""
+        return asdict(self)
+
+
+def train(
+    settings: Settings,
+    as_of: datetime,
+    *,
+    signing_key: str | None = None,
+    dry_run: bool = False,
+    progress: Progress = quiet,
+) -> TrainReport:
+    """Learn from the shop's history before `as_of` and put a checked bundle in service.
+
+    Raises
+    ------
+    SourceError, TrainingError : the data cannot be learned from
+    BusyError : another nightly job is running
+    GateRefusedError : tonight's recipe is worse; what served before still serves
+    """
+    watch = Stopwatch(progress)
+    with nightly_lock(settings.models_dir), _kitchen(settings, as_of, watch) as (kitchen, history):
+        before = _in_service(settings, signing_key)
+        n_customers = _count_customers(kitchen)
+        with watch.stage("judge"):
+            verdict, cut = _judge_tonight(kitchen, settings, history, as_of, n_customers, before)
+        with watch.stage("learn"):
+            ranker = teach(kitchen, cut)
+            ids, knowledge = learn_all(kitchen, as_of, before.knowledge.segments if before else None)
+        with watch.stage("score"):
+            bundle = score_all(kitchen, as_of, ids, knowledge, ranker)
+        with watch.stage("publish"):
+            manifest = _manifest(settings, as_of, history, bundle, verdict, watch)
+            bundle_id = None if dry_run else _publish(settings, bundle, manifest, signing_key)
+    return TrainReport(
+        bundle_id=bundle_id,
+        as_of=as_of.isoformat(),
+        published=bundle_id is not None,
+        rows={name: _row_counts(report) for name, report in history.reports.items()},
+        customers=len(ids),
+        products=len(bundle.catalogue),
+        seconds=watch.seconds,
+        peak_rss_mb=round(peak_rss_mb(), 1),
+        quality=verdict.quality,
+        warnings=[*_warnings(settings, history, as_of), *verdict.warnings],
+    )
+
+
+def run_backtest(
+    settings: Settings, as_of: datetime, horizon_days: int | None = None, progress: Progress = quiet
+) -> dict[str, Any]:
+    """Learn before `as_of`, score the `horizon_days` after it: nextoffer beside every named baseline."""
+    if horizon_days is not None:
+        settings = settings.model_copy(update={"horizon_days": horizon_days})
+    watch = Stopwatch(progress)
+    with _kitchen(settings, as_of, watch) as (kitchen, history), watch.stage("backtest"):
+        result = backtest(kitchen, as_of, stride_for(_count_customers(kitchen)), history.first_order_at)
+    return result | {"seconds": watch.seconds, "peak_rss_mb": round(peak_rss_mb(), 1)}
+
+
+@contextmanager
+def check(settings: Settings, progress: Progress = quiet) -> Iterator[History]:
+    """Read and validate everything; the canonical tables are there for as long as the context lasts."""
+    with workspace(settings) as folder:
+        yield load_history(settings, folder / "history", progress)
+
+
+def score_all(
+    kitchen: Kitchen, as_of: datetime, ids: Strings, knowledge: Knowledge, ranker: Ranker
+) -> Bundle:
+    """Tonight's bundle: every customer's candidates, scored block by block on all cores."""
+    from joblib import Parallel, delayed, effective_n_jobs
+
+    nothing = Candidates(*(np.zeros(0, dtype) for dtype in ("i4", "i1", "i4", "i4", "i1", "f4")))
+    parts = (CustomerIds(ids), kitchen.catalogue, knowledge, ranker)
+    bare = Bundle.make("", as_of, *parts, StoredCandidates.of(nothing, len(ids)))
+
+    def score_block(start: int) -> Candidates:
+        rows = np.arange(start, min(start + BLOCK, len(ids)))
+        found = score(bare, rows, OFFER_KINDS)
+        return Candidates(found.customer + np.int32(start), *(getattr(found, n) for n in found.__slots__[1:]))
+
+    jobs = Parallel(n_jobs=effective_n_jobs(-1), prefer="threads", return_as="generator")
+    blocks = list(jobs(delayed(score_block)(start) for start in range(0, len(ids), BLOCK)))
+    return Bundle.make("", as_of, *parts, StoredCandidates.of(Candidates.concat(blocks), len(ids)))
+
+
+def peak_rss_mb() -> float:
+    """The most memory this process has held, in MiB."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+@contextmanager
+def _kitchen(
+    settings: Settings, as_of: datetime, watch: Stopwatch
+) -> Iterator[tuple[Kitchen, History]]:
+    """Everything the recipe needs, from the shop's files: read, checked, with an engine over it."""
+    from nextoffer.engines.duckdb import DuckDBEngine
+
+    with workspace(settings) as folder:
+        with watch.stage("read"):
+            history = load_history(settings, folder / "history", watch.progress)
+        scratch = folder / "scratch"
+        scratch.mkdir()
+        with DuckDBEngine(settings.engine, scratch) as engine:
+            engine.tables(history.folder)
+            catalogue = read_catalogue(engine, settings.currency, settings.margin.default_share)
+            yield (
+                Kitchen(
+                    engine,
+                    history.folder,
+                    scratch,
+                    catalogue,
+                    settings.horizon_days,
+                    settings.seed,
+                    watch.progress,
+                ),
+                history,
+            )
+
+
+def _judge_tonight(
+    kitchen: Kitchen,
+    settings: Settings,
+    history: History,
+    as_of: datetime,
+    n_customers: int,
+    before: Bundle | None,
+) -> tuple[Verdict, Cut | None]:
+    """Judge tonight's recipe one horizon ago, where the answer is known; give the cut it teaches with."""
+    horizon = timedelta(days=settings.horizon_days)
+    stride = stride_for(n_customers)
+    if as_of - history.first_order_at < horizon * 2:
+        text = (
+            f"the history is shorter than two horizons ({2 * settings.horizon_days} days): tonight's bundle "
+            "could not be judged, and its p_buy comes from combined scores, not from a taught ranker"
+        )
+        return Verdict({"ranker": "combined", "judged": False}, [text]), None
+    cut = cut_at(kitchen, as_of - horizon, stride)
+    earlier = None
+    if as_of - history.first_order_at >= horizon * 3:
+        earlier = cut_at(kitchen, as_of - horizon * 2, stride)
+    quality = judge(kitchen, teach(kitchen, earlier), cut)
+    return gate(quality, cut, kitchen, before, settings.gate.tolerance), cut
+
+
+def _publish(settings: Settings, bundle: Bundle, manifest: Manifest, signing_key: str | None) -> str:
+    with stage(settings.models_dir) as staging:
+        write_parts(staging, bundle)
+        return staging.publish(manifest, signing_key)
+
+
+def _manifest(
+    settings: Settings,
+    as_of: datetime,
+    history: History,
+    bundle: Bundle,
+    verdict: Verdict,
+    watch: Stopwatch,
+) -> Manifest:
+    rows = {name: _row_counts(report) for name, report in history.reports.items()}
+    rows |= {"customers": len(bundle.customer_ids.ids), "products": len(bundle.catalogue)}
+    return Manifest(
+        as_of=as_of,
+        seed=settings.seed,
+        settings_hash=settings_hash(settings),
+        created_by={"nextoffer": __version__, "numpy": np.__version__},
+        rows=rows | {"horizon_days": settings.horizon_days},
+        quality=verdict.quality,
+        self_test=self_test_of(bundle),
+        seconds=dict(watch.seconds),
+    )
+
+
+def _in_service(settings: Settings, signing_key: str | None) -> Bundle | None:
+    """The bundle that serves now; None before the first, or when it cannot be read (its format may be old)."""
+    try:
+        return open_bundle(settings.models_dir, signing_key=signing_key, self_test=verify_self_test)
+    except (NoBundleError, BundleError):
+        return None
+
+
+def _count_customers(kitchen: Kitchen) -> int:
+    table = kitchen.engine.arrow("SELECT COUNT(DISTINCT customer_id) AS n FROM orders")
+    return int(table["n"][0].as_py())
+
+
+def _row_counts(report: Any) -> dict[str, int]:
+    names = ("read", "accepted", "rejected", "excluded", "guests")
+    return {name: int(getattr(report, name)) for name in names}
+
+
+def _warnings(settings: Settings, history: History, as_of: datetime) -> list[str]:
+    stale = stale_warning(settings, history.last_order_at, as_of)
+    return [*history.warnings, *([stale] if stale else [])]
