@@ -84,7 +84,7 @@ def clean_texts(con: DuckDBPyConnection, rows: str, names: list[str]) -> frozens
         f"OR ascii(right({name}, 1)) IN (9, 10, 13, 32, 160)), FALSE)"
         for name in names
     )
-    found = con.execute(f"SELECT {tests} FROM ({rows})").fetchone() or ()
+    found = con.execute(f"SELECT {tests} FROM ({rows})").fetchall()[0]
     return frozenset(name for name, dirty in zip(names, found, strict=True) if not dirty)
 
 
@@ -135,7 +135,7 @@ def decimal_mark(con: DuckDBPyConnection, cells: str, names: list[str], delimite
     if not names:
         return "."
     counts = ", ".join(f"count(dot_number({name})), count(comma_number({name}))" for name in names)
-    found = con.execute(f"SELECT {counts} FROM {cells}").fetchone() or ()
+    found = con.execute(f"SELECT {counts} FROM {cells}").fetchall()[0]
     dot, comma = sum(found[::2]), sum(found[1::2])
     if dot == comma:
         return "," if delimiter == ";" else "."
@@ -159,7 +159,7 @@ def date_style(
         f"SELECT regexp_extract(CAST({name} AS VARCHAR), '^[^ T,]+') AS part, count(*) AS n FROM {cells} "
         f"WHERE {name} IS NOT NULL GROUP BY 1"
     )
-    found = con.execute(f"SELECT {counts} FROM ({days})").fetchone() or ()
+    found = con.execute(f"SELECT {counts} FROM ({days})").fetchall()[0]
     scores = dict(zip(styles, found, strict=True))
     best = max(styles, key=lambda style: scores[style])
     swapped = best.replace("M/D", "D/M")
@@ -179,7 +179,7 @@ def _float_ids(
     # Most tables say no within their first rows; only a yes needs all of them.
     for rows, empty in ((f"(SELECT * FROM {cells} LIMIT 1000)", "TRUE"), (cells, "FALSE")):
         tests = ", ".join(f"coalesce(bool_and({whole.format(name=name)}), {empty})" for name in ids)
-        found = con.execute(f"SELECT {tests} FROM {rows}").fetchone() or ()
+        found = con.execute(f"SELECT {tests} FROM {rows}").fetchall()[0]
         if not any(found):
             return frozenset()
     return frozenset(name for name, yes in zip(ids, found, strict=True) if yes)

@@ -101,7 +101,8 @@ def _refuse_bad_regex(pattern: str) -> None:
     import duckdb
 
     try:
-        duckdb.execute("SELECT regexp_matches('', ?)", [pattern])
+        with duckdb.connect() as con:
+            con.execute("SELECT regexp_matches('', ?)", [pattern]).fetchall()
     except duckdb.Error as error:
         raise ConfigError(
             "nextoffer.toml", [f"exclude_products: /{pattern}/ is no pattern: {error}"]

@@ -56,7 +56,7 @@ def decimal_of(con: DuckDBPyConnection, names: list[str], delimiter: str | None)
     """The decimal mark, judged from the columns that hold nothing but numbers."""
     tests = ", ".join(f"avg(CASE WHEN comma_number({name}) IS NULL AND dot_number({name}) IS NULL THEN 1 ELSE 0 END) "
                       f"FILTER ({name} IS NOT NULL)" for name in names)  # fmt: skip
-    bad = con.execute(f"SELECT {tests} FROM rows").fetchone() or ()
+    bad = con.execute(f"SELECT {tests} FROM rows").fetchall()[0]
     numeric = [
         name for name, share in zip(names, bad, strict=True) if share is not None and share < 1 - _ENOUGH
     ]
