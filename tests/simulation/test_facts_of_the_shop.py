@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from nextoffer.simulation.facts import TARGETS, LineTable, facts, misses, read_lines
+from nextoffer.simulation.facts import LineTable, facts, read_lines
+from nextoffer.simulation.targets import TARGETS, misses
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,10 @@ def test_a_fork_lives_on_alone(small_shop: Any) -> None:
         ({"customer_id": ["C000001"], "kind": ["gift"]}, "unknown kind: 'gift'"),
         ({"customer_id": ["C000001"], "kind": ["for_you"], "product_id": ["X1"]}, "unknown product_id: 'X1'"),
         ({"customer_id": ["C000001"], "kind": ["for_you"], "level": [10.0]}, "a share of the price"),
+        (
+            {"customer_id": ["C000001"], "kind": ["for_you"], "sent_at": [datetime(2024, 1, 1, tzinfo=UTC)]},
+            "within that week",
+        ),
     ],
 )
 def test_offers_that_cannot_be_are_refused_by_name(

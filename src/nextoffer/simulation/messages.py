@@ -53,7 +53,7 @@ def read_offers(world: World, table: pa.Table, week: int) -> Offers | None:
 
     Raises
     ------
-    RequestError : an unknown customer, kind or product, or a level outside 0..1.
+    RequestError : an unknown customer, kind or product, a level outside 0..1, a moment outside the week.
     """
     if table.num_rows == 0:
         return None
@@ -77,9 +77,11 @@ def read_offers(world: World, table: pa.Table, week: int) -> Offers | None:
     level = np.asarray(table["level"].fill_null(0.0), dtype=np.float64)
     if not ((level >= 0) & (level < 1)).all():
         raise RequestError("the level of an offer is a share of the price, 0 to below 1", "level")
-    sent = table["sent_at"].cast(pa.int64()).fill_null(week_start(world, week))
+    sent = np.asarray(table["sent_at"].cast(pa.int64()).fill_null(week_start(world, week)))
+    if not ((sent >= week_start(world, week)) & (sent < week_start(world, week + 1))).all():
+        raise RequestError(f"an offer of week {week} must be sent within that week", "sent_at")
     source = np.argsort(row, kind="stable")
-    return Offers(row[source], kind[source], product[source], level[source], np.asarray(sent)[source], source)
+    return Offers(row[source], kind[source], product[source], level[source], sent[source], source)
 
 
 def message_tables(
