@@ -14,6 +14,7 @@ from nextoffer.models.candidates import bought_matrix
 from nextoffer.models.knowledge import Knowledge
 
 Lists = npt.NDArray[np.int32]
+BLOCK = 1_000  # customers at a time: each takes a row as long as the longest history among them
 
 
 def popularity(knowledge: Knowledge, rows: Ints, k: int, new_only: bool) -> Lists:
@@ -21,6 +22,12 @@ def popularity(knowledge: Knowledge, rows: Ints, k: int, new_only: bool) -> List
     ranked = knowledge.products.popular(len(knowledge.products))
     if not new_only:
         return _pad(np.tile(ranked[:k], (len(rows), 1)), k)
+    blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+    lists = [_popular_and_new(knowledge, ranked, block, k) for block in blocks]
+    return np.concatenate([np.zeros((0, k), np.int32), *lists])
+
+
+def _popular_and_new(knowledge: Knowledge, ranked: Ints, rows: Ints, k: int) -> Lists:
     bought = bought_matrix(knowledge, rows)
     most = int(np.diff(bought.indptr).max(initial=0))
     top = ranked[: k + min(most, len(ranked))]
@@ -58,8 +65,8 @@ def als(counts: sp.csr_matrix, rows: Ints, k: int, new_only: bool, seed: int) ->
     from implicit.cpu.als import AlternatingLeastSquares
     from threadpoolctl import threadpool_limits
 
-    model = AlternatingLeastSquares(random_state=seed)
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"):  # the constructor looks, and warns of more threads
+        model = AlternatingLeastSquares(random_state=seed)
         model.fit(counts, show_progress=False)
         ids, scores = model.recommend(rows, counts[rows], N=k, filter_already_liked_items=new_only)
     return np.where(scores <= -1e38, -1, ids).astype(np.int32)
@@ -96,7 +103,7 @@ def mean_gap_score(knowledge: Knowledge, horizon_days: int) -> Floats:
         usual[product[starts]] = (sorted_gap[low] + sorted_gap[high]) / 2
     gap = np.where(many, gap, usual[pairs.product])
     due_in_days = gap - pairs.last_age_days
-    return -np.abs(due_in_days - horizon_days / 2)
+    return np.asarray(-np.abs(due_in_days - horizon_days / 2))
 
 
 def lists_of(position: Ints, product: Ints, score: Floats, m: int, k: int) -> Lists:
@@ -110,7 +117,7 @@ def lists_of(position: Ints, product: Ints, score: Floats, m: int, k: int) -> Li
     return lists
 
 
-def _pad(lists: npt.NDArray[np.integer], k: int) -> Lists:
+def _pad(lists: Ints, k: int) -> Lists:
     padded = np.full((len(lists), k), -1, dtype=np.int32)
     padded[:, : lists.shape[1]] = lists
     return padded

@@ -59,5 +59,7 @@ def calibration_error(p: Floats, happened: Bools, n_bins: int = 10) -> float:
     """Mean gap between promised and observed frequency over equally filled bins of p."""
     order = np.argsort(p, kind="stable")
     bins = np.array_split(order, n_bins)
-    gaps = [abs(float(p[rows].mean()) - float(happened[rows].mean())) * len(rows) for rows in bins if len(rows)]
+    gaps = [
+        abs(float(p[rows].mean()) - float(happened[rows].mean())) * len(rows) for rows in bins if len(rows)
+    ]
     return sum(gaps) / len(p)

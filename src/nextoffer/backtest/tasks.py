@@ -1,4 +1,4 @@
-"""The tasks: what is predicted, for whom, and how nextoffer and each baseline did on the days after the cut."""
+"""The tasks: what is predicted, for whom, and how nextoffer and each baseline did after the cut."""
 
 from __future__ import annotations
 
@@ -33,7 +33,10 @@ def run_tasks(ranker: Ranker, cut: Cut, seed: int) -> dict[str, Metrics]:
     n = len(knowledge.products)
     counts = knowledge.pairs.matrix(knowledge.pairs.n_orders.astype(np.float32), n)
     tasks: dict[str, Metrics] = {}
-    for task, new_only, chosen in (("next_purchase", False, np.ones(len(old), bool)), ("explore", True, ~old)):
+    for task, new_only, chosen in (
+        ("next_purchase", False, np.ones(len(old), bool)),
+        ("explore", True, ~old),
+    ):
         lists = {
             "nextoffer": ours[task],
             "popularity": baselines.popularity(knowledge, buyers, K, new_only),
@@ -50,6 +53,14 @@ def run_tasks(ranker: Ranker, cut: Cut, seed: int) -> dict[str, Metrics]:
     tasks["replenishment"] = _replenishment(ranker, cut)
     tasks["lapse"] = _lapse(cut)
     return tasks
+
+
+def next_purchase(ranker: Ranker, cut: Cut) -> dict[str, float]:
+    """How one ranker alone does on `next_purchase`, for the gate to hold against another."""
+    buyers = np.unique(cut.bought_customer)
+    ranked = _our_lists(ranker, cut.knowledge, buyers)["next_purchase"]
+    customer = np.searchsorted(buyers, cut.bought_customer)
+    return list_metrics(ranked, customer, cut.bought_product, len(cut.knowledge.products))
 
 
 def _our_lists(ranker: Ranker, knowledge: Knowledge, rows: Ints) -> dict[str, Ints]:
@@ -114,7 +125,9 @@ def _replenishment(ranker: Ranker, cut: Cut) -> Metrics:
 def _p_of_pairs(ranker: Ranker, knowledge: Knowledge) -> Floats:
     p_buy = np.zeros(len(knowledge.pairs.product), dtype=np.float32)
     for start in range(0, len(knowledge.customers), BLOCK):
-        scored = score_batch(ranker, knowledge, np.arange(start, min(start + BLOCK, len(knowledge.customers))))
+        scored = score_batch(
+            ranker, knowledge, np.arange(start, min(start + BLOCK, len(knowledge.customers)))
+        )
         p_buy[scored.pair[scored.repeat]] = scored.p_buy[scored.repeat]
     return p_buy
 

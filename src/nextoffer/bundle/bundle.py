@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,12 +22,22 @@ from nextoffer.models.ranker import Curves, Ranker
 from nextoffer.models.reorder import Reorder
 from nextoffer.models.segments import Segments
 
+LANGUAGES = ("en", "ru")  # reasons are written in these
+
+
+def _unknown() -> Ints:
+    return np.zeros(0, np.int8)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CustomerIds:
-    """Customer ids, sorted: row = position."""
+    """Customer ids, sorted: row = position.
+
+    `language` is (n,) int8, an index into LANGUAGES; empty where no customer's is known.
+    """
 
     ids: Strings
+    language: Ints = field(default_factory=_unknown)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,8 +69,9 @@ class StoredCandidates:
         counts = self.indptr[rows + 1] - self.indptr[rows]
         at = ranges(self.indptr[rows], counts)
         position = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
-        columns = (self.kind, self.product, self.because, self.reason, self.p_buy)
-        return Candidates(position, *(column[at] for column in columns))
+        return Candidates(
+            position, self.kind[at], self.product[at], self.because[at], self.reason[at], self.p_buy[at]
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +119,11 @@ class Bundle:
         """Row of a customer; −1 for one this bundle does not know."""
         return -1 if customer_id is None else self.customer_ids.ids.find(customer_id)
 
+    def language(self, row: int) -> str:
+        """The language the customer at `row` reads; English where that is not known."""
+        codes = self.customer_ids.language
+        return LANGUAGES[int(codes[row])] if 0 <= row < len(codes) else LANGUAGES[0]
+
     def product_row(self, product_id: str) -> int:
         """Row of a product; −1 for one this bundle does not know."""
         return self.catalogue.ids.find(product_id)
@@ -142,7 +159,7 @@ def write_parts(staging: Staging, bundle: Bundle) -> None:
 def read_bundle(opened: OpenedBundle) -> Bundle:
     """The bundle of an opened and verified folder; customer-sized columns stay on disk."""
     manifest = opened.manifest
-    parts = {name: opened.read(name, cls, mapped) for name, (cls, mapped) in _PARTS.items()}
+    parts: dict[str, Any] = {name: opened.read(name, cls, mapped) for name, (cls, mapped) in _PARTS.items()}
     horizon_days = int(manifest.rows["horizon_days"])
     views = {view: opened.read(f"ranker_{view}", Curves, False) for view in ("repeat", "explore")}
     curves = {view: part if part.features else None for view, part in views.items()}
@@ -178,4 +195,5 @@ def open_bundle(
 
 
 _NO_CURVES = Curves((), np.zeros((0, 0)), np.zeros((0, 0)), 0.0)
-assert {field.name for field in fields(Knowledge)} == {"horizon_days", *_PARTS}  # noqa: S101 — a part forgotten here would be lost
+# a part forgotten here would be lost
+assert {part.name for part in fields(Knowledge)} == {"horizon_days", *_PARTS}  # noqa: S101

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nextoffer.domain.arrays import Bools, Floats, Ints, Strings
 from nextoffer.domain.money import minor_digits
@@ -39,7 +41,7 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def prices(self) -> Floats:
+    def prices(self) -> npt.NDArray[np.float64]:
         """List prices in currency units, for models."""
         return np.asarray(self.price / 10.0**self.digits, dtype=np.float64)
 
@@ -58,19 +60,42 @@ def read_catalogue(engine: Engine, currency: str, margin_share: float) -> Catalo
     price = _numbers(table, "price").astype(np.int64)
     cost = _numbers(table, "unit_cost")
     assumed = np.rint(price * (1.0 - margin_share))
-    texts = ("product_id", "title", "url", "image_url", "category", "brand")
     return Catalogue(
-        currency,
-        digits,
-        *(Strings.from_arrow(table[name]) for name in texts),
-        price,
-        np.where(np.isnan(cost), assumed, cost).astype(np.int64),
-        _numbers(table, "stock").astype(np.float32),
-        _numbers(table, "shelf_life_days").astype(np.float32),
-        *(_numbers(table, name).astype(bool) for name in ("repeatable", "restricted", "hidden")),
+        currency=currency,
+        digits=digits,
+        ids=Strings.from_arrow(table["product_id"]),
+        title=Strings.from_arrow(table["title"]),
+        url=Strings.from_arrow(table["url"]),
+        image_url=Strings.from_arrow(table["image_url"]),
+        category=Strings.from_arrow(table["category"]),
+        brand=Strings.from_arrow(table["brand"]),
+        price=price,
+        unit_cost=np.where(np.isnan(cost), assumed, cost).astype(np.int64),
+        stock=_numbers(table, "stock").astype(np.float32),
+        shelf_life_days=_numbers(table, "shelf_life_days").astype(np.float32),
+        repeatable=_numbers(table, "repeatable").astype(bool),
+        restricted=_numbers(table, "restricted").astype(bool),
+        hidden=_numbers(table, "hidden").astype(bool),
     )
 
 
-def _numbers(table: pa.Table, name: str) -> Floats:
+def read_languages(engine: Engine, customer_ids: Strings, languages: tuple[str, ...]) -> Ints:
+    """(n,) int8 index into `languages` by the canonical customers' `locale`; 0 where it is none of them.
+
+    Parameters
+    ----------
+    customer_ids : sorted
+    """
+    table = engine.arrow(
+        "SELECT customer_id, locale FROM customers WHERE locale IS NOT NULL ORDER BY customer_id"
+    )
+    spoken = pc.utf8_lower(pc.utf8_slice_codeunits(table["locale"].cast(pa.string()), 0, 2))
+    code = pc.fill_null(pc.index_in(spoken, pa.array(languages)), 0).cast(pa.int8())
+    at = pc.index_in(customer_ids.to_arrow(), table["customer_id"].cast(pa.large_string()))
+    found = pc.fill_null(pc.take(code, at), 0)
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.int8)
+
+
+def _numbers(table: pa.Table, name: str) -> npt.NDArray[np.float64]:
     """A numeric or boolean column as float64, NaN for null."""
     return np.asarray(table[name].cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -71,10 +71,14 @@ def fit_factors(
         return Factors(
             np.zeros((n_customers, n_factors), np.float32), np.zeros((n_products, n_factors), np.float32)
         )
-    model = AlternatingLeastSquares(
-        factors=n_factors, regularization=REGULARIZATION, alpha=1.0, iterations=iterations, random_state=seed
-    )
-    with threadpool_limits(1, "blas"):
+    with threadpool_limits(1, "blas"):  # the constructor looks, and warns of more threads
+        model = AlternatingLeastSquares(
+            factors=n_factors,
+            regularization=REGULARIZATION,
+            alpha=1.0,
+            iterations=iterations,
+            random_state=seed,
+        )
         model.fit(weights.astype(np.float32), show_progress=False)
     return Factors(model.user_factors, model.item_factors)
 
@@ -137,28 +141,34 @@ def fit_similar(weights: sp.csr_matrix, n: int = 50) -> Neighbours:
 
     if weights.nnz == 0:
         return _neighbours(sp.csr_matrix((weights.shape[1], weights.shape[1]), dtype=np.float32), n)
-    similarity = all_pairs_knn(normalize(weights.T.tocsr()).T, n + 1, show_progress=False, num_threads=0)
+    columns = normalize(weights.T.tocsr()).T.tocsr()
+    similarity = all_pairs_knn(columns, n + 1, show_progress=False, num_threads=0)
     return _neighbours(similarity.tocsr(), n)
 
 
 def fit_companions(
-    indptr: Ints, other: Ints, n_together: Ints, n_orders: Ints, n: int = 30, prior: float = 20.0
+    indptr: Ints,
+    other: Ints,
+    n_together: Ints,
+    n_orders: Ints,
+    n_all_orders: int,
+    n: int = 30,
+    prior: float = 20.0,
 ) -> Neighbours:
     """P(other product in the order | this one is), shrunk, and only where it beats chance; best `n` each.
 
     The share is (n_together + prior × base) / (n_orders + prior), base being the other product's share of all
-    orders: a pair seen twice does not outrank one seen two hundred times. Ranked by share × log(lift), so that
-    what is simply popular everywhere is no companion of everything.
+    orders: a pair seen twice does not outrank one seen two hundred times. Ranked by share × log(lift), so
+    that what is simply popular everywhere is no companion of everything.
 
     Parameters
     ----------
     indptr, other, n_together : co-occurrence as CSR over products
-    n_orders : (n_products,) orders holding each product
+    n_orders : (n_products,) orders holding each product; n_all_orders : orders of the shop
     """
     n_products = len(indptr) - 1
     this = np.repeat(np.arange(n_products), np.diff(indptr))
-    total = max(float(n_orders.sum()), 1.0)
-    base = n_orders[other] / total
+    base = n_orders[other] / max(float(n_all_orders), 1.0)
     share = (n_together + prior * base) / (n_orders[this] + prior)
     lift = share / np.maximum(base, 1e-12)
     keep = lift > 1.0

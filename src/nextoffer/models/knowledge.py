@@ -1,4 +1,4 @@
-"""Everything learned from one history at one `as_of`: what the ranker, the offers and the backtest stand on."""
+"""Everything learned from one history at one `as_of`: what the ranker, the offers and the backtest use."""
 
 from __future__ import annotations
 
@@ -131,9 +131,12 @@ def learn(
         features.cooccurrence.other,
         features.cooccurrence.n_orders,
         products.n_orders,
+        len(features.shop_orders.age_days),
     )
     progress("families")
-    families = fit_families(catalogue.title, catalogue.category, catalogue.prices(), products.n_orders)
+    # What nobody has bought yet is on no ladder: in a backtest, today's catalogue tells what will come.
+    prices = np.where(products.n_orders > 0, catalogue.prices(), np.nan)
+    families = fit_families(catalogue.title, catalogue.category, prices, products.n_orders)
     ladder = Neighbours(families.indptr, families.step, families.score)
     customers = Customers(
         recency_days=rfm.recency_days,

@@ -176,7 +176,7 @@ def _explore_rows(knowledge: Knowledge, rows: Ints) -> _Rows:
 
 
 def _spread(at: Ints, values: Ints | Floats, n: int, absent: float, dtype: type) -> np.ndarray:
-    column = np.full(n, absent, dtype=dtype)
+    column: np.ndarray = np.full(n, absent, dtype=dtype)
     column[at] = values
     return column
 
@@ -252,7 +252,7 @@ EXPLORE_FEATURES = (
 def _explore_features(knowledge: Knowledge, rows: _Rows) -> Floats:
     products, product = knowledge.products, rows.product
     ranks = [np.log2(np.where(rows.rank[name] < 0, 40, rows.rank[name]) + 1.0) for name in SOURCES]
-    proposed = sum((rows.rank[name] >= 0).astype(np.int8) for name in SOURCES)
+    proposed = np.sum([rows.rank[name] >= 0 for name in SOURCES], axis=0, dtype=np.int8)
     usual = knowledge.customers.log_unit_price[rows.customer]
     return _columns(
         *ranks,
@@ -297,7 +297,7 @@ def _p_explore(ranker: Ranker, knowledge: Knowledge, rows: _Rows) -> Floats:
     if ranker.explore is not None:
         return _evaluate(ranker.explore, _explore_features(knowledge, rows))
     share = np.exp(knowledge.products.log_share_28[rows.product])
-    agreeing = sum((rows.rank[name] >= 0).astype(np.int8) for name in SOURCES)
+    agreeing = np.sum([rows.rank[name] >= 0 for name in SOURCES], axis=0, dtype=np.int8)
     odds = knowledge.customers.p_buy[rows.customer] * share * 2.0 ** (agreeing - 1)
     return np.minimum(odds, 0.5).astype(np.float32)
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-
 from nextoffer.domain.arrays import Ints, Strings
 from nextoffer.engines.engine import Engine
 from nextoffer.features.build import build_features, build_labels
@@ -40,7 +39,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Kitchen:
-    """Where the recipe is cooked: the engine, the canonical tables, scratch space, and the shop's constants."""
+    """Where the recipe is cooked: the engine, the canonical tables, scratch space, the shop's constants."""
 
     engine: Engine
     history: Path

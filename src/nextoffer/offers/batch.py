@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.arrays import Bools, Floats, Ints, first_of_each
+from nextoffer.domain.arrays import Bools, Ints, first_of_each
 from nextoffer.domain.offers import KIND, REASON, Candidates
 from nextoffer.models.ranker import Scored, score_batch
 
@@ -41,7 +41,8 @@ def proposals(
     offer can change; ties by product.
     """
     at = np.flatnonzero(chosen)
-    position, product, p_buy = (column[at] for column in _columns(batch.scored))
+    scored = batch.scored
+    position, product, p_buy = scored.position[at], scored.product[at], scored.p_buy[at]
     via = because[at] if because is not None else np.full(len(at), -1, np.int32)
     catalogue = bundle.catalogue
     margin = np.maximum(catalogue.price[product] - catalogue.unit_cost[product], 0)
@@ -58,7 +59,3 @@ def proposals(
         np.full(n, REASON[reason], np.int8),
         p_buy[keep].astype(np.float32),
     )
-
-
-def _columns(scored: Scored) -> tuple[Ints, Ints, Floats]:
-    return scored.position, scored.product, scored.p_buy

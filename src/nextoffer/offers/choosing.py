@@ -68,7 +68,8 @@ class Context:
     n : places on the slate, if other than the policy's
     kinds : codes of the kinds asked for; None = all
     allowed : (n_products,) products a filter lets through; None = all
-    cart, bought : rows of products in the cart, and bought since the bundle (for a batch of one)
+    cart, bought : rows of products in the cart, and bought since the bundle (for a batch of one);
+        None = nothing, while an empty `bought` is an order of products the bundle does not know
     stock : (n_products,) units on hand now; None = as in the bundle
     contact : whether the slate is a message, so that caps and contact cost count
     messages_today, messages_week : (batch,) contacts already made; None = none

@@ -53,11 +53,17 @@ def out_of_stock(q: Question) -> Bools:
 
 
 def bought_recently(q: Question) -> Bools:
-    """Bought within `repurchase_days` or since the bundle was made, unless the product is repeatable."""
-    recent = last_age_days(q) < q.policy.repurchase_days
+    """Bought within `repurchase_days` or since the bundle was made, unless the product is repeatable.
+
+    Whoever has bought since the bundle was made needs no refill of it, and need not be won back.
+    """
+    kind, product = q.candidates.kind, q.candidates.product
+    once = ~q.bundle.catalogue.repeatable[product]
+    recent = (last_age_days(q) < q.policy.repurchase_days) & once
     if q.context.bought is not None:
-        recent |= np.isin(q.candidates.product, q.context.bought)
-    return recent & ~q.bundle.catalogue.repeatable[q.candidates.product]
+        refilled = np.isin(product, q.context.bought)
+        recent |= refilled & (once | (kind == KIND["replenishment"])) | (kind == KIND["win_back"])
+    return np.asarray(recent)
 
 
 def margin_floor(q: Question) -> Bools:

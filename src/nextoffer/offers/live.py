@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.arrays import Floats, Ints
+from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.offers import KIND, REASON, Candidates
 from nextoffer.models.collaborative import Neighbours
 
@@ -14,7 +14,7 @@ MAX_P = 0.9
 
 
 def from_cart(bundle: Bundle, cart: Ints) -> Candidates:
-    """Companions of the cart: P(in the same order | the cart item is), the strongest item being the reason."""
+    """Companions of the cart: P(in the same order | the cart item is), the strongest is the reason."""
     return _through(bundle.knowledge.companions, cart, "cross_sell", "goes-with-cart", 1.0)
 
 
@@ -28,11 +28,16 @@ def from_viewed(bundle: Bundle, viewed: Ints, p_any: float) -> Candidates:
     return _through(bundle.knowledge.similar, viewed, "for_you", "like-viewed", p_any)
 
 
-def popular(bundle: Bundle, p_any: float) -> Candidates:
-    """What most customers bought in the last four weeks: P(orders) × the product's share of the buyers."""
+def popular(bundle: Bundle, p_any: float, allowed: Bools | None) -> Candidates:
+    """What most customers bought in the last four weeks, of what a filter lets through.
+
+    p_buy = P(orders) × the product's share of the buyers, which is smoothed, so that a quiet month is none.
+    """
     products = bundle.knowledge.products
-    top = products.popular(N_POPULAR)
-    return _candidates("for_you", "popular-now", top, np.full(len(top), -1), p_any * products.share_28[top])
+    top = products.popular(len(products))
+    top = top[:N_POPULAR] if allowed is None else top[allowed[top]][:N_POPULAR]
+    share = np.exp(products.log_share_28[top])
+    return _candidates("for_you", "popular-now", top, np.full(len(top), -1), p_any * share)
 
 
 def _through(neighbours: Neighbours, sources: Ints, kind: str, reason: str, factor: float) -> Candidates:

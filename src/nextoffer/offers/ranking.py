@@ -119,7 +119,9 @@ def _at_level(
     return Valued(p_offer, level.astype(np.float64), price.astype(np.int64), final, profit)
 
 
-def _settle(drop: Ints, candidates: Candidates, valued: Valued, policy: Policy, context: Context) -> None:
+def _settle(
+    drop: Ints, candidates: Candidates, valued: Valued, merit: Floats, policy: Policy, context: Context
+) -> None:
     """Mark, in `drop`, eligible candidates that do not make the slate, and why."""
     places = policy.n if context.n is None else context.n
     n_kinds = len(KINDS if context.kinds is None else context.kinds)

@@ -6,35 +6,40 @@ from datetime import datetime
 
 import numpy as np
 
-from nextoffer.bundle.bundle import Bundle
+from nextoffer.bundle.bundle import LANGUAGES, Bundle
 from nextoffer.domain.offers import REASONS, Reason
 from nextoffer.offers.replenishment import usual_gap_days
 
-LANGUAGES = ("en", "ru")
 FRESH_DAYS = 7  # for so long after as_of the present moment may be used to say "n days ago"
 
 _TEXTS: dict[str, dict[str, str]] = {
     "en": {
         "due-for-refill": "You buy this about every {gap}; the last one was {since} ago.",
+        "runs-out": "What you usually buy of this lasts about {gap}; the last time was {since} ago.",
         "bought-together": "Often bought together with {because}, which you bought {since} ago.",
         "goes-with-cart": "Goes with {because} in your cart.",
-        "bought-lately": "Often bought together with {because}, which you bought just now.",
+        "bought-lately": "Often bought together with {because}, which you bought lately.",
         "step-up": "A step up from {because}, which you bought {since} ago.",
-        "similar-customers": "Customers who buy what you buy also choose this.",
+        "similar-customers": "Customers with tastes like yours choose this.",
         "like-viewed": "Similar to {because}, which you looked at.",
         "popular-now": "Popular in the shop now.",
+        "popular": "Popular in the shop.",
         "we-miss-you": "It has been {silent} since your last order: here is {percent} % off for your return.",
+        "we-miss-you, no discount": "It has been {silent} since your last order: you might like this.",
     },
     "ru": {
         "due-for-refill": "Вы покупаете это примерно раз в {gap}; последний раз — {since} назад.",
+        "runs-out": "Обычной вашей покупки хватает примерно на {gap}; последняя была {since} назад.",
         "bought-together": "Часто берут вместе с товаром «{because}», который вы купили {since} назад.",
         "goes-with-cart": "Подходит к товару «{because}» в вашей корзине.",
-        "bought-lately": "Часто берут вместе с товаром «{because}», который вы только что купили.",
+        "bought-lately": "Часто берут вместе с товаром «{because}», который вы недавно купили.",
         "step-up": "Классом выше, чем «{because}», который вы купили {since} назад.",
         "similar-customers": "Это выбирают покупатели с похожими вкусами.",
         "like-viewed": "Похоже на «{because}», который вы смотрели.",
         "popular-now": "Сейчас популярно в магазине.",
+        "popular": "Популярно в магазине.",
         "we-miss-you": "С вашего последнего заказа прошло {silent}: дарим скидку {percent} % к возвращению.",
+        "we-miss-you, no discount": "С вашего последнего заказа прошло {silent}: это может вам понравиться.",
     },
 }
 
@@ -51,8 +56,8 @@ def reason_of(
 ) -> Reason:
     """The reason for one offer, with the products it rests on."""
     code = REASONS[reason]
-    texts = _TEXTS.get(language.split("-")[0].lower(), _TEXTS["en"])
-    language = "ru" if texts is _TEXTS["ru"] else "en"
+    language = language[:2].lower()
+    language = language if language in LANGUAGES else "en"
     later = (now - bundle.as_of).days if 0 <= (now - bundle.as_of).days <= FRESH_DAYS else 0
     words: dict[str, str] = {}
     if because >= 0:
@@ -68,7 +73,16 @@ def reason_of(
         words["silent"] = days_text(silent, language)
     words["percent"] = f"{level * 100:g}"
     ids = (bundle.catalogue.ids.text(because),) if because >= 0 else ()
-    return Reason(code, texts[code].format(**words), ids)
+    return Reason(code, _text(bundle, code, product, level, language).format(**words), ids)
+
+
+def _text(bundle: Bundle, code: str, product: int, level: float, language: str) -> str:
+    """The sentence for a reason: as much of it as is true of this product and this discount."""
+    if code == "we-miss-you" and level == 0:
+        code = "we-miss-you, no discount"
+    if code == "popular-now" and bundle.knowledge.products.share_28[product] == 0:
+        code = "popular"
+    return _TEXTS[language][code]
 
 
 def days_text(days: int, language: str) -> str:

@@ -13,6 +13,8 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.arrays import Bools, Ints
@@ -60,13 +62,14 @@ def recommend(
     cart = _rows(bundle, request.cart)
     viewed = _rows(bundle, request.viewed)
     bought = _rows(bundle, request.bought)
-    candidates, fallback = _gather(bundle, row, cart, viewed, bought)
+    allowed = _allowed(bundle, request)
+    candidates, fallback = _gather(bundle, row, cart, viewed, bought, allowed)
     context = Context(
         n=request.n,
         kinds=None if request.kinds is None else tuple(KIND[kind] for kind in request.kinds),
-        allowed=_allowed(bundle, request),
+        allowed=allowed,
         cart=cart if len(cart) else None,
-        bought=bought if len(bought) else None,
+        bought=bought if request.bought else None,
         stock=_stock(bundle, request),
         contact=request.contact,
         messages_today=np.array([request.messages_today]),
@@ -82,7 +85,7 @@ def displayed(
     row: int,
     request: SlateRequest,
     slates: Slates,
-    places: range,
+    places: Iterable[int],
     now: datetime,
     zone: ZoneInfo,
     valid_days: int,
@@ -106,7 +109,7 @@ def segment_of(bundle: Bundle, row: int) -> str | None:
 
 
 def _gather(
-    bundle: Bundle, row: int, cart: Ints, viewed: Ints, bought: Ints
+    bundle: Bundle, row: int, cart: Ints, viewed: Ints, bought: Ints, allowed: Bools | None
 ) -> tuple[Candidates, str | None]:
     """Candidates of one customer or visitor, and the fallback they stand on (None: their own history)."""
     p_any = bundle.p_newcomer if row < 0 else float(bundle.knowledge.customers.p_buy[row])
@@ -120,19 +123,18 @@ def _gather(
     if len(bought):
         parts.append(live.from_bought(bundle, bought, p_any))
     fallback = None if row >= 0 else "context" if any(len(part) for part in parts) else "popular"
-    if row < 0:
-        parts.append(live.popular(bundle, p_any))
+    if row < 0 or allowed is not None:  # tonight's candidates may hold nothing the filter lets through
+        parts.append(live.popular(bundle, p_any, allowed))
     return _once(bundle, row, Candidates.concat(parts)), fallback
 
 
 def _once(bundle: Bundle, row: int, candidates: Candidates) -> Candidates:
-    """One candidate for each kind and product, the likeliest; cross-sell never of what is bought already."""
+    """One candidate for each kind and product, the likeliest; new things never of what is bought already."""
     if row >= 0:
         pairs = bundle.knowledge.pairs
         owned = pairs.product[int(pairs.indptr[row]) : int(pairs.indptr[row + 1])]
-        candidates = candidates.take(
-            ~((candidates.kind == KIND["cross_sell"]) & np.isin(candidates.product, owned))
-        )
+        new = np.isin(candidates.kind, (KIND["cross_sell"], KIND["for_you"]))
+        candidates = candidates.take(~(new & np.isin(candidates.product, owned)))
     order = np.lexsort((-candidates.p_buy, candidates.product, candidates.kind))
     candidates = candidates.take(order)
     first = np.ones(len(candidates), dtype=bool)
@@ -177,7 +179,7 @@ def _offer(
             int(slates.reason[at]),
             level,
             now,
-            request.language,
+            request.language or bundle.language(row),
         ),
     )
 
@@ -212,15 +214,21 @@ def _allowed(bundle: Bundle, request: SlateRequest) -> Bools | None:
     catalogue = bundle.catalogue
     allowed: Bools = np.ones(len(catalogue), dtype=bool)
     if request.category is not None:
-        path = request.category
-        allowed &= np.array(
-            [c is not None and (c == path or c.startswith(f"{path} >")) for c in catalogue.category]
+        category = catalogue.category.to_arrow()
+        within = pc.or_(
+            pc.equal(category, request.category), pc.starts_with(category, f"{request.category} >")
         )
+        allowed &= _is_true(within)
     if request.brand is not None:
-        allowed &= np.array([brand == request.brand for brand in catalogue.brand])
+        allowed &= _is_true(pc.equal(catalogue.brand.to_arrow(), request.brand))
     if request.max_price is not None:
         allowed &= catalogue.price <= request.max_price
     return allowed
+
+
+def _is_true(flags: pa.Array) -> Bools:
+    """Nulls are no."""
+    return np.asarray(pc.fill_null(flags, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def _stock(bundle: Bundle, request: SlateRequest) -> np.ndarray | None:
