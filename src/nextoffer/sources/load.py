@@ -193,7 +193,7 @@ def _carry_down(con: DuckDBPyConnection, view: str, mapping: dict[str, str]) -> 
     )
     found = con.execute(f"SELECT {mixed} FROM ({orders})").fetchall()[0]
     carried = [name for name, some in zip(once, found, strict=True) if some]
-    if not carried:
+    if carried in ([], ["customer_id"]):  # a guest line in an order otherwise whole stays a guest's
         return view
     filled = ", ".join(
         f"CASE WHEN raw_order_id IS NULL THEN raw_{name} ELSE "

@@ -66,7 +66,10 @@ def check_json(history: History) -> dict[str, Any]:
     return {
         "tables": {
             name: {
-                **{key: getattr(report, key) for key in ("read", "accepted", "rejected", "excluded", "guests")},
+                **{
+                    key: getattr(report, key)
+                    for key in ("read", "accepted", "rejected", "excluded", "guests")
+                },
                 "duplicates": report.duplicates,
                 "rejected_by_rule": dict(report.rejected_by_rule),
                 "excluded_by_rule": dict(report.excluded_by_rule),
@@ -95,13 +98,17 @@ def check_report(history: History, settings: Settings) -> RenderableType:
     parts: list[RenderableType] = [_rows_table(history), Text()]
     if any(report.rejected or report.excluded for report in history.reports.values()):
         parts += [_rules_table(history), Text()]
-    parts.append(Panel(_shop(history, found, settings), title="The shop", title_align="left", border_style="cyan"))
+    parts.append(
+        Panel(_shop(history, found, settings), title="The shop", title_align="left", border_style="cyan")
+    )
     if len(found.months) > 1:
         parts.append(Panel(_bars(found), title="Orders by month", title_align="left", border_style="cyan"))
     if history.warnings:
         listed = Text("\n").join(Text(f"• {warning}") for warning in history.warnings)
         parts.append(Panel(listed, title="Worth knowing", title_align="left", border_style="yellow"))
-    parts.append(Panel(_missing(history), title="To export campaigns", title_align="left", border_style="cyan"))
+    parts.append(
+        Panel(_missing(history), title="To export campaigns", title_align="left", border_style="cyan")
+    )
     after = (history.last_order_at.astimezone(settings.zone) + timedelta(days=1)).date()
     parts.append(
         Text.from_markup(
@@ -129,7 +136,9 @@ def _rows_table(history: History) -> RenderableType:
     for name, report in history.reports.items():
         rejected = f"[red]{report.rejected:,}[/red]" if report.rejected else "0"
         guests = f"{report.guests:,}" if name == "orders" else ""
-        table.add_row(name, f"{report.read:,}", f"{report.accepted:,}", rejected, f"{report.excluded:,}", guests)
+        table.add_row(
+            name, f"{report.read:,}", f"{report.accepted:,}", rejected, f"{report.excluded:,}", guests
+        )
     return table
 
 
@@ -175,7 +184,7 @@ def _examples(history: History) -> dict[tuple[str, str], str]:
     with duckdb.connect() as con:
         found = con.execute(
             'SELECT "table", rule, min("row"), arg_min("column", "row"), '
-            'arg_min(coalesce(value, \'empty\'), "row") '
+            "arg_min(coalesce(value, 'empty'), \"row\") "
             f"FROM read_parquet('{quoted(history.rejects_path)}') GROUP BY 1, 2"
         ).fetchall()
     return {
@@ -258,7 +267,7 @@ def _missing(history: History) -> RenderableType:
     if not emails:
         lines.append('No address is known: map email = "…" under [history.customers].')
     if emails and not reachable:
-        lines.append('No consent is known: map consent_email = "…" under [history.customers]. Empty means no.')
+        lines.append(
+            'No consent is known: map consent_email = "…" under [history.customers]. Empty means no.'
+        )
     return Text("\n".join(lines))
-
-

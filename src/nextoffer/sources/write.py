@@ -6,6 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import pyarrow.parquet as pq
+
 from nextoffer.config import Settings
 from nextoffer.domain.history import TableReport
 from nextoffer.domain.money import minor_digits
@@ -31,6 +34,7 @@ def accepted(
     """Write the good rows of `judged_<table>`; the report completed by what only shows now."""
     if table.name == "orders":
         _orders(con, mapped, settings, target)
+        _put_in_order(con, target)
         return _orders_report(con, mapped, target, report)
     columns = ", ".join(_cell(table, column.name, mapped) for column in table.columns)
     rows = f"SELECT row, {columns} FROM judged_{table.name} WHERE verdict IS NULL"
@@ -113,6 +117,22 @@ def _orders(con: DuckDBPyConnection, mapped: frozenset[str], settings: Settings,
         f"FROM ({lines}) AS line {join} {order}",
         target,
     )
+
+
+def _put_in_order(con: DuckDBPyConnection, target: Path) -> None:
+    """Sort the file by row if several threads wrote it out of turn (seen rarely, with several input files)."""
+    last = 0
+    with pq.ParquetFile(target) as file:
+        for batch in file.iter_batches(batch_size=1 << 20, columns=["row"]):
+            rows = batch.column(0).to_numpy()
+            if rows[0] < last or (np.diff(rows) < 0).any():
+                break
+            last = rows[-1]
+        else:
+            return
+    sorted_ = target.with_suffix(".sorted")
+    _copy(con, f"SELECT * FROM read_parquet('{quoted(target)}') ORDER BY row", sorted_)
+    sorted_.replace(target)
 
 
 def _or_null(name: str, mapped: frozenset[str]) -> str:
