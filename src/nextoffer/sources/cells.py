@@ -1,9 +1,10 @@
-"""From cells to values: SQL expressions that parse ids, numbers, moments and flags, decided column by column."""
+"""From cells to values: SQL that parses ids, numbers, moments and flags, decided column by column."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from nextoffer.config import Source
@@ -120,8 +121,8 @@ def decide(
         dates[name] = style
         if rival:
             notes.append(
-                f"{name}: every value reads as {style} and as {rival}; taken as {style}. If that is wrong, set "
-                f'date_format, for example date_format = "{DATE_STYLES[rival]} %H:%M".'
+                f"{name}: every value reads as {style} and as {rival}; taken as {style}. If that is wrong, "
+                f'set date_format, for example date_format = "{DATE_STYLES[rival]} %H:%M".'
             )
     naive = [
         name for name, (column, kind) in columns.items() if column.type == "moment" and kind == "TIMESTAMP"
@@ -261,14 +262,16 @@ def _stepwise_utc(con: DuckDBPyConnection, cells: str, name: str, zone: str) -> 
     if zone == "UTC":
         return name
     early, late = f"TIMESTAMP '{FIRST_YEAR}-01-01'", f"TIMESTAMP '{END_YEAR}-01-01'"
-    span = f"SELECT greatest(min({name}), {early}), least(max({name}), {late}) FROM {cells} WHERE isfinite({name})"
+    ends = f"greatest(min({name}), {early}), least(max({name}), {late})"
+    span = f"SELECT {ends} FROM {cells} WHERE isfinite({name})"
     first, last = con.execute(span).fetchall()[0]
     if first is None or last < first:
         return ""
     behind = f"epoch(hour) - epoch(timezone('UTC', timezone('{zone}', hour)))"
     changed = f"SELECT hour, {behind} AS behind, lag({behind}) OVER (ORDER BY hour) AS was FROM ({{}})"
     changed = f"SELECT hour, behind FROM ({changed}) WHERE was IS DISTINCT FROM behind ORDER BY hour"
-    hours = "SELECT unnest(generate_series(?::TIMESTAMP, ?::TIMESTAMP + INTERVAL 1 HOUR, INTERVAL 1 HOUR)) AS hour"
+    hours = "generate_series(?::TIMESTAMP, ?::TIMESTAMP + INTERVAL 1 HOUR, INTERVAL 1 HOUR)"
+    hours = f"SELECT unnest({hours}) AS hour"
     steps = con.execute(changed.format(hours), [first, last]).fetchall()
     if len(steps) > 60:
         return ""
@@ -278,7 +281,7 @@ def _stepwise_utc(con: DuckDBPyConnection, cells: str, name: str, zone: str) -> 
         exact += con.execute(changed.format(seconds), [hour]).fetchall()[1:]
     cases = "".join(
         f"WHEN {name} < TIMESTAMP '{until}' THEN {name} - INTERVAL '{int(shift)} seconds' "
-        for (_, shift), (until, _) in zip(exact, exact[1:], strict=False)
+        for (_, shift), (until, _) in pairwise(exact)
     )
     final = f"{name} - INTERVAL '{int(exact[-1][1])} seconds'"
     return f"CASE {cases}ELSE {final} END" if cases else final

@@ -1,8 +1,8 @@
 """What a row must satisfy, one SQL condition per rule: the first that holds gives the row its verdict.
 
 In every condition `raw_<column>` is the cell as the shop wrote it and `<column>` what was read from it. An
-*exclusion* leaves out rows that are right but not wanted (postage, cancelled orders); a *rule* rejects rows that
-are wrong. Exclusions are asked first: what is left out anyway cannot be at fault.
+*exclusion* leaves out rows that are right but not wanted (postage, cancelled orders); a *rule* rejects rows
+that are wrong. Exclusions are asked first: what is left out anyway cannot be at fault.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ CANCELLED = (
 )  # fmt: skip
 MALFORMED = "malformed-line"
 SUPERSEDED = "superseded"
-# A catalogue entry may be free or unpriced; a birthday may lie long ago.
 _WORDS = {
     "quantity": "a number, such as 6 or 0.75",
     "price": "an amount, such as 12.50",
@@ -142,7 +141,7 @@ def _unparsable(column: Column) -> Rule:
 
 
 def _absurd(table: Table, mapped: frozenset[str]) -> list[Rule]:
-    """Numbers too large to be meant, and moments before shops kept them: before the parsers give up on them."""
+    """Numbers too large to be meant, and moments before shops kept them."""
     rules = []
     for column in table.columns:
         if column.name not in mapped:

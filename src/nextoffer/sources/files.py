@@ -1,6 +1,6 @@
 """The shop's files, whatever they look like, as one numbered table of cells.
 
-CSV is staged as text in Parquet (arrow parses and transcodes it, row by row numbered); Parquet is read in place.
+CSV is staged as text in Parquet (arrow parses, transcodes and numbers it); Parquet is read in place.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def open_files(source: Source, scratch: Path) -> Origin:
 
     Raises
     ------
-    MissingFileError : nothing matches; SourceError : not readable as CSV or Parquet; EmptyTableError : no byte.
+    MissingFileError : nothing matches; SourceError : neither CSV nor Parquet; EmptyTableError : no byte.
     """
     paths = matching(str(source.path))
     shown = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
@@ -310,8 +310,8 @@ def _copy_records(
     except (pa.ArrowInvalid, gzip.BadGzipFile, EOFError) as error:
         if "Empty CSV" not in str(error):
             raise SourceError(
-                f"{path} cannot be read as CSV separated by {dialect.delimiter!r}: {error}. Look for a quotation "
-                f"mark that is never closed, or set delimiter in nextoffer.toml."
+                f"{path} cannot be read as CSV separated by {dialect.delimiter!r}: {error}. Look for a "
+                f"quotation mark that is never closed, or set delimiter in nextoffer.toml."
             ) from None
     return max([done, *broken[-1:]])
 

@@ -57,8 +57,8 @@ def load_history(settings: Settings, folder: Path, progress: Progress | None = N
 
     Raises
     ------
-    SourceError : a file or column is missing or wrong, a table is empty, or too many rows are bad (their list is
-        then in `folder/rejects.parquet`); ConfigError : the mapping has faults, all listed at once.
+    SourceError : a file or column is missing or wrong, a table is empty, or too many rows are bad (their list
+        is then in `folder/rejects.parquet`); ConfigError : the mapping has faults, all listed at once.
     """
     with _connection(settings, folder) as (con, scratch):
         return _load_tables(con, settings, folder, scratch, progress or (lambda _: None))
@@ -85,7 +85,8 @@ def _connection(settings: Settings, folder: Path) -> Iterator[tuple[DuckDBPyConn
             con.execute("SET TimeZone = 'UTC'")
             con.execute(cells.MACROS)
             con.execute(
-                'CREATE TABLE rejects ("table" VARCHAR, "row" BIGINT, rule VARCHAR, "column" VARCHAR, value VARCHAR)'
+                'CREATE TABLE rejects ("table" VARCHAR, "row" BIGINT, rule VARCHAR, "column" VARCHAR, '
+                "value VARCHAR)"
             )
             yield con, scratch
     except (duckdb.IOException, duckdb.InvalidInputException, duckdb.OutOfMemoryException) as error:
@@ -175,14 +176,15 @@ def _judge(
     con.execute(f"CREATE VIEW values_{table.name} AS SELECT *, {', '.join(values)} FROM {raw}")
     rules = checks.rules_of(table, frozenset(mapping), settings.exclude_products)
     con.execute(
-        f"CREATE VIEW judged_{table.name} AS SELECT *, {checks.verdict(rules)} AS verdict FROM values_{table.name}"
+        f"CREATE VIEW judged_{table.name} AS SELECT *, {checks.verdict(rules)} AS verdict "
+        f"FROM values_{table.name}"
     )
     notes = tuple(note.removeprefix("raw_") for note in reading.notes)
     return Judged(table, origin, staged, mapping, rules, notes)
 
 
 def _carry_down(con: DuckDBPyConnection, view: str, mapping: dict[str, str]) -> str:
-    """Some CSV exports fill the cells of an order on its first line only: there, its other lines get them too."""
+    """Some CSV exports fill the cells of an order on its first line only: its other lines get them too."""
     once = [name for name in OF_THE_ORDER if name in mapping]
     if not once or "order_id" not in mapping:
         return view
@@ -235,8 +237,11 @@ def _make_cells(
 def _count(con: DuckDBPyConnection, judged: Judged, settings: Settings, folder: Path) -> TableReport:
     """Collect what is left out, row by row; refuse a table that is mostly wrong."""
     name, rules = judged.table.name, judged.rules
-    values = " ".join(f"WHEN {place} THEN CAST(raw_{rule.column} AS VARCHAR)" for place, rule in enumerate(rules)
-                      if rule.column in judged.mapping)  # fmt: skip
+    values = " ".join(
+        f"WHEN {place} THEN CAST(raw_{rule.column} AS VARCHAR)"
+        for place, rule in enumerate(rules)
+        if rule.column in judged.mapping
+    )
     value = f"CASE verdict {values} END" if values else "NULL"
     con.execute(
         f"CREATE TABLE faulty_{name} AS SELECT row, verdict, {value} AS value FROM judged_{name} "
@@ -313,7 +318,8 @@ def _too_many(
     top = sorted(report.rejected_by_rule.items(), key=lambda item: (-item[1], item[0]))[:4]
     for code, count in top:
         row, column, value = con.execute(
-            'SELECT "row", "column", value FROM rejects WHERE "table" = ? AND rule = ? ORDER BY "row" LIMIT 1',
+            'SELECT "row", "column", value FROM rejects WHERE "table" = ? AND rule = ? '
+            'ORDER BY "row" LIMIT 1',
             [name, code],
         ).fetchall()[0]
         what = f"{column} is {value!r}" if column else repr(value)

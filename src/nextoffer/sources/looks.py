@@ -54,8 +54,11 @@ def make_rows(con: DuckDBPyConnection, origin: Origin) -> dict[str, str]:
 
 def decimal_of(con: DuckDBPyConnection, names: list[str], delimiter: str | None) -> str:
     """The decimal mark, judged from the columns that hold nothing but numbers."""
-    tests = ", ".join(f"avg(CASE WHEN comma_number({name}) IS NULL AND dot_number({name}) IS NULL THEN 1 ELSE 0 END) "
-                      f"FILTER ({name} IS NOT NULL)" for name in names)  # fmt: skip
+    tests = ", ".join(
+        f"avg(CASE WHEN coalesce(comma_number({name}), dot_number({name})) IS NULL THEN 1 ELSE 0 END) "
+        f"FILTER ({name} IS NOT NULL)"
+        for name in names
+    )
     bad = con.execute(f"SELECT {tests} FROM rows").fetchall()[0]
     numeric = [
         name for name, share in zip(names, bad, strict=True) if share is not None and share < 1 - _ENOUGH
@@ -68,10 +71,11 @@ def look_at(con: DuckDBPyConnection, column: str, name: str, decimal: str) -> Lo
     style, _ = cells.date_style(con, "rows", name, "moment", None)
     moment = cells.local_moment(style, name)
     zoned = f"coalesce({moment}, TRY_CAST({name} AS TIMESTAMP))" if style == "ISO" else moment
+    known_years = f"year({zoned}) BETWEEN {cells.FIRST_YEAR} AND {cells.END_YEAR}"
     found = con.execute(
         f"SELECT min_by({name}, row), count({name}) / greatest(count(*), 1), "
         f"count(DISTINCT {name}) / greatest(count({name}), 1), "
-        f"count(*) FILTER (year({zoned}) BETWEEN {cells.FIRST_YEAR} AND {cells.END_YEAR}) / greatest(count({name}), 1), "
+        f"count(*) FILTER ({known_years}) / greatest(count({name}), 1), "
         f"count({number}) / greatest(count({name}), 1), "
         f"count(*) FILTER ({number} = round({number})) / greatest(count({name}), 1), "
         f"coalesce(median(abs({number})), 0) FROM rows"
@@ -145,8 +149,9 @@ def _guess(
 
 
 def _one_moment_each(con: DuckDBPyConnection, name: str, moment: str) -> bool:
-    """Order numbers repeat within one moment: each value goes with one, and moments are not fewer than days."""
-    query = f"SELECT avg(CASE WHEN n = 1 THEN 1 ELSE 0 END) FROM (SELECT count(DISTINCT {moment}) AS n FROM rows GROUP BY {name})"
+    """Order numbers repeat within one moment: (nearly) each value goes with one."""
+    moments = f"SELECT count(DISTINCT {moment}) AS n FROM rows GROUP BY {name}"
+    query = f"SELECT avg(CASE WHEN n = 1 THEN 1 ELSE 0 END) FROM ({moments})"
     return float(con.execute(query).fetchall()[0][0] or 0) > 0.95
 
 
@@ -165,7 +170,7 @@ def date_note(
 
 
 def place_of(con: DuckDBPyConnection, names: Mapping[str, str]) -> tuple[str, str]:
-    """Currency and time zone to begin with: the file's own, else its most frequent country, else its script."""
+    """Currency and time zone to begin with: the file's own, else its usual country's, else its script's."""
     by_word = {plain(column): name for column, name in names.items()}
 
     def usual(*words: str) -> str:
@@ -186,8 +191,8 @@ def not_goods(
 ) -> tuple[tuple[str, str], ...]:
     """Postage, fees and corrections among the product codes, each with its title.
 
-    A code without any digit where almost all have one is suspect if it is short or its title or the code itself
-    names no goods; a code with digits only if its whole title says so.
+    A code without any digit where almost all have one is suspect if it is short or its title or the code
+    itself names no goods; a code with digits only if its whole title says so.
     """
     if "product_id" not in chosen:
         return ()

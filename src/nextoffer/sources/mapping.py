@@ -36,9 +36,8 @@ def mapping_of(table: Table, source: Source, origin: Origin) -> dict[str, str]:
             )
         else:
             chosen[name] = found
-    for name in known:
-        if name not in source.columns and name in origin.columns:
-            chosen[name] = name
+    own = [name for name in known if name not in source.columns and name in origin.columns]
+    chosen |= dict(zip(own, own, strict=True))
     for needed in table.columns:
         if needed.required and needed.name not in chosen and needed.name not in source.columns:
             near = _near(needed.name, [name for name in origin.columns if name not in chosen.values()])

@@ -1,4 +1,4 @@
-"""`init`: looks at an orders file, proposes how to read it, and writes that down as a commented nextoffer.toml."""
+"""`init`: looks at an orders file, proposes how to read it, and writes a commented nextoffer.toml."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from nextoffer.sources.looks import assign, date_note, decimal_of, look_at, make
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """How one orders file seems to be written; `columns` is {canonical: (source column, sample, confidence)}."""
+    """How an orders file seems to be written; `columns` is {canonical: (column, sample, confidence)}."""
 
     path: Path
     delimiter: str | None
@@ -72,7 +72,7 @@ def propose(path: Path) -> Proposal:
 
 
 def config_text(proposal: Proposal | None, relative_to: Path) -> str:
-    """A commented nextoffer.toml, to be saved in the folder `relative_to`; without a proposal, a blank form."""
+    """A commented nextoffer.toml, to be saved in the folder `relative_to`; blank without a proposal."""
     currency, zone = (proposal.currency, proposal.timezone) if proposal else ("EUR", "UTC")
     lines = [
         "# nextoffer: one shop. Lines that begin with # are comments; the values in them are the defaults.",
@@ -98,7 +98,7 @@ _BLANK_ORDERS = (
 _REST = """\
 # [history.products]               # optional; without it products are derived from the order lines
 # path = "products.csv"
-# columns = { product_id = "…", title = "…", url = "…", image_url = "…", category = "…", price = "…", stock = "…" }
+# columns = { product_id = "…", title = "…", url = "…", image_url = "…", category = "…", price = "…" }
 
 # [history.customers]              # needed to export campaigns: who may be written to, and where
 # path = "customers.csv"

@@ -1,4 +1,4 @@
-"""What `check` prints: every row accounted for, what was refused and what to do about it, and the shop at a glance."""
+"""What `check` prints: every row accounted for, what was refused and why, and the shop at a glance."""
 
 from __future__ import annotations
 

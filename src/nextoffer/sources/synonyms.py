@@ -1,4 +1,6 @@
-"""What shops call their columns: English and Russian names, without case, spaces and signs, the surest first."""
+"""What shops call their columns: English and Russian, without case, spaces and signs, the surest first."""
+
+# ruff: noqa: E501  (word lists)
 
 from __future__ import annotations
 

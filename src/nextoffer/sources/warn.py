@@ -26,8 +26,8 @@ def warnings_of(con: DuckDBPyConnection, history: History) -> list[str]:
         absent = _one(con, "SELECT count(*) FROM sold ANTI JOIN known USING (product_id)")
         if absent:
             found.append(
-                f"{absent:,} products were sold but are not in the products table: they train the models and are "
-                f"never recommended"
+                f"{absent:,} products were sold but are not in the products table: they train the models "
+                f"and are never recommended"
             )
     return [*found, *_consents(con, history)]
 
@@ -55,8 +55,8 @@ def _orders(con: DuckDBPyConnection, history: History) -> list[str]:
         mixed = _one(con, f"SELECT count(id) - count(DISTINCT lower(id)) FROM ({listed})")
         if mixed:
             found.append(
-                f"{mixed:,} values of {column} differ from another only in upper and lower case; they count as "
-                f"different"
+                f"{mixed:,} values of {column} differ from another only in upper and lower case; they "
+                f"count as different"
             )
     return found
 

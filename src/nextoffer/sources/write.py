@@ -81,7 +81,7 @@ def _copy(con: DuckDBPyConnection, query: str, target: Path) -> None:
 def _orders(con: DuckDBPyConnection, mapped: frozenset[str], settings: Settings, target: Path) -> None:
     """Lines with `revenue` and `cost` in whole minor units, ties of rounding away from zero.
 
-    An order's discount is shared over its positive lines by cumulative rounding, so the shares sum to it exactly.
+    An order's discount is shared over its positive lines by cumulative rounding: shares sum to it exactly.
     """
     scale = 10 ** minor_digits(settings.currency)
     columns = ", ".join(_cell(ORDERS, column.name, mapped) for column in ORDERS.columns)
@@ -89,10 +89,9 @@ def _orders(con: DuckDBPyConnection, mapped: frozenset[str], settings: Settings,
         f"TRY_CAST(CAST(quantity AS DECIMAL(12,3)) * CAST({{}} AS DECIMAL(13,4)) * "
         f"CAST({scale} AS DECIMAL(4,0)) AS BIGINT)"
     )
-    lines = (
-        f"SELECT {columns}, row, {amount.format('unit_price')} - coalesce({_or_null('line_discount', mapped)}, 0) "
-        f"AS net FROM judged_orders WHERE verdict IS NULL"
-    )
+    discount = f"coalesce({_or_null('line_discount', mapped)}, 0)"
+    lines = f"SELECT {columns}, row, {amount.format('unit_price')} - {discount} AS net "
+        f"FROM judged_orders WHERE verdict IS NULL"
     share = "0"
     if "order_discount" in mapped:
         share = "coalesce(sign(discount) * ((2 * abs(discount) * upto + total) // (2 * total) "
@@ -107,7 +106,8 @@ def _orders(con: DuckDBPyConnection, mapped: frozenset[str], settings: Settings,
     cost, join = "line.unit_cost", ""
     if settings.history.products is not None:
         products = quoted(target.parent / "products.parquet")
-        join = f"LEFT JOIN (SELECT product_id, unit_cost AS cost FROM read_parquet('{products}')) USING (product_id)"
+        costs = f"SELECT product_id, unit_cost AS cost FROM read_parquet('{products}')"
+        join = f"LEFT JOIN ({costs}) USING (product_id)"
         cost = "coalesce(line.unit_cost, cost)"
     names = ", ".join(f"line.{column.name}" for column in ORDERS.columns)
     order = "ORDER BY row" if join or "order_discount" in mapped else ""
@@ -120,7 +120,7 @@ def _orders(con: DuckDBPyConnection, mapped: frozenset[str], settings: Settings,
 
 
 def _put_in_order(con: DuckDBPyConnection, target: Path) -> None:
-    """Sort the file by row if several threads wrote it out of turn (seen rarely, with several input files)."""
+    """Sort the file by row if threads wrote it out of turn (seen rarely, with several input files)."""
     last = 0
     with pq.ParquetFile(target) as file:
         for batch in file.iter_batches(batch_size=1 << 20, columns=["row"]):
