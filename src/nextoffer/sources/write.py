@@ -90,8 +90,8 @@ def _orders(con: DuckDBPyConnection, mapped: frozenset[str], settings: Settings,
         f"CAST({scale} AS DECIMAL(4,0)) AS BIGINT)"
     )
     discount = f"coalesce({_or_null('line_discount', mapped)}, 0)"
-    lines = f"SELECT {columns}, row, {amount.format('unit_price')} - {discount} AS net "
-        f"FROM judged_orders WHERE verdict IS NULL"
+    lines = f"SELECT {columns}, row, {amount.format('unit_price')} - {discount} AS net FROM judged_orders"
+    lines = f"{lines} WHERE verdict IS NULL"
     share = "0"
     if "order_discount" in mapped:
         share = "coalesce(sign(discount) * ((2 * abs(discount) * upto + total) // (2 * total) "
