@@ -77,7 +77,7 @@ class Strings:
         offsets = np.concatenate([_NO_TEXT, np.where(null, -1 - self.ends, self.ends)])
         valid = pa.py_buffer(np.packbits(~null, bitorder="little")) if null.any() else None
         buffers = [valid, pa.py_buffer(offsets), pa.py_buffer(np.ascontiguousarray(self.blob))]
-        return pa.LargeStringArray.from_buffers(pa.large_string(), len(self), buffers)
+        return pa.Array.from_buffers(pa.large_string(), len(self), buffers)
 
     def __len__(self) -> int:
         return len(self.ends)

@@ -252,7 +252,7 @@ EXPLORE_FEATURES = (
 def _explore_features(knowledge: Knowledge, rows: _Rows) -> Floats:
     products, product = knowledge.products, rows.product
     ranks = [np.log2(np.where(rows.rank[name] < 0, 40, rows.rank[name]) + 1.0) for name in SOURCES]
-    proposed = np.sum([rows.rank[name] >= 0 for name in SOURCES], axis=0, dtype=np.int8)
+    proposed = np.asarray(np.sum([rows.rank[name] >= 0 for name in SOURCES], axis=0))
     usual = knowledge.customers.log_unit_price[rows.customer]
     return _columns(
         *ranks,
@@ -297,7 +297,7 @@ def _p_explore(ranker: Ranker, knowledge: Knowledge, rows: _Rows) -> Floats:
     if ranker.explore is not None:
         return _evaluate(ranker.explore, _explore_features(knowledge, rows))
     share = np.exp(knowledge.products.log_share_28[rows.product])
-    agreeing = np.sum([rows.rank[name] >= 0 for name in SOURCES], axis=0, dtype=np.int8)
+    agreeing = np.sum([rows.rank[name] >= 0 for name in SOURCES], axis=0)
     odds = knowledge.customers.p_buy[rows.customer] * share * 2.0 ** (agreeing - 1)
     return np.minimum(odds, 0.5).astype(np.float32)
 
@@ -306,7 +306,8 @@ def _evaluate(curves: Curves, x: Floats) -> Floats:
     log_odds = np.full(len(x), curves.intercept)
     for j in range(x.shape[1]):
         log_odds += np.interp(x[:, j], curves.knots[j], curves.values[j])
-    return (1.0 / (1.0 + np.exp(-log_odds))).astype(np.float32)
+    p: Floats = (1.0 / (1.0 + np.exp(-log_odds))).astype(np.float32)
+    return p
 
 
 def _fit_curves(x: Floats, y: Bools, names: tuple[str, ...], rng: np.random.Generator) -> Curves | None:
