@@ -56,7 +56,7 @@ def bundle_of(
 
 @pytest.fixture(scope="session")
 def small_history(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, datetime]:
-    """400 customers, 150 products, a year; some products may not be offered, every third customer is Russian."""
+    """400 customers, 150 products, a year; some products may not be offered, some customers are Russian."""
     folder = tmp_path_factory.mktemp("small-shop")
     shop = Shop(ShopSettings(customers=400, products=150, weeks=52, rate=0.16))
     paths = shop.write_history(folder)

@@ -45,7 +45,7 @@ Source = Callable[[Knowledge, Ints, sp.csr_matrix], Proposals]
 
 def by_factors(knowledge: Knowledge, rows: Ints, bought: sp.csr_matrix) -> Proposals:
     """What customers with the same taste buy: inner products of ALS factors."""
-    product, score = retrieve(knowledge.factors, knowledge.factors.customer[rows], bought, 30)
+    product, score = retrieve(knowledge.factors, rows, bought, 30)
     found = (product >= 0) & (score > 0)
     position = np.nonzero(found)[0]
     return _best(position, product[found], score[found], np.full(len(position), -1, np.int32), 30)

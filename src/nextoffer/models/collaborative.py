@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from nextoffer.domain.arrays import Floats, Ints
+from nextoffer.domain.arrays import Floats, Ints, ranges
 
 N_FACTORS = 64
 REGULARIZATION = 10.0
 ITERATIONS = 15
-# One block shape for every caller: a matrix product rounds differently for different numbers of rows, so
-# batches are cut and padded to this many customers, and a slate cannot depend on who asked with whom.
+# A matrix product rounds a row by the number of rows and by the row's place among them. So customers are
+# multiplied this many at a time, each always in the same place: who asks with whom cannot change a slate.
 BLOCK = 64
 
 
@@ -61,7 +61,8 @@ def fit_factors(
 
     References
     ----------
-    Hu, Koren & Volinsky (2008), ICDM: confidence 1 + α × weight with α = 1.
+    Hu, Koren & Volinsky (2008), ICDM; as implicit has it, the confidence of a purchase is its weight and that
+    of a product not bought is 1.
     """
     from implicit.cpu.als import AlternatingLeastSquares
     from threadpoolctl import threadpool_limits
@@ -94,45 +95,56 @@ def fold_in(factors: Factors, products: Ints, weights: Floats) -> Floats:
     gram = known.T @ known + REGULARIZATION * np.eye(known.shape[1])
     bought = known[products]
     confidence = np.asarray(weights, dtype=np.float64)
-    gram += (bought * confidence[:, None]).T @ bought
-    solved = np.linalg.solve(gram, ((1.0 + confidence)[:, None] * bought).sum(axis=0))
+    gram += (bought * (confidence - 1.0)[:, None]).T @ bought
+    solved = np.linalg.solve(gram, confidence @ bought)
     return np.asarray(solved, dtype=np.float32)
 
 
-def retrieve(factors: Factors, customers: Floats, bought: sp.csr_matrix, n: int) -> tuple[Ints, Floats]:
+def retrieve(factors: Factors, rows: Ints, bought: sp.csr_matrix, n: int) -> tuple[Ints, Floats]:
     """Best `n` products each customer has not bought: (m, n) rows and scores, −1 where there are fewer.
 
     Parameters
     ----------
-    customers : (m, f) float32 factors of the customers asked for
+    rows : (m,) customers asked for
     bought : (m, n_products) sparse, whose entries are left out
     """
     from implicit.cpu.topk import topk
     from threadpoolctl import threadpool_limits
 
-    m = len(customers)
     n = min(n, len(factors.product))
-    rows = np.full((m, n), -1, dtype=np.int32)
-    scores = np.zeros((m, n), dtype=np.float32)
+    product = np.full((len(rows), n), -1, dtype=np.int32)
+    score = np.zeros((len(rows), n), dtype=np.float32)
     with threadpool_limits(1, "blas"):
-        for start in range(0, m, BLOCK):
-            block = customers[start : start + BLOCK]
-            size = len(block)
-            indptr = np.full(BLOCK + 1, bought.indptr[start + size], dtype=np.int32)
-            indptr[: size + 1] = bought.indptr[start : start + size + 1]
-            first, last = indptr[0], indptr[-1]
-            known = sp.csr_matrix(
-                (bought.data[first:last], bought.indices[first:last], indptr - first),
-                shape=(BLOCK, len(factors.product)),
-            )
-            padded = np.zeros((BLOCK, customers.shape[1]), dtype=np.float32)
-            padded[:size] = block
-            ids, values = topk(factors.product, padded, n, filter_query_items=known, num_threads=1)
-            rows[start : start + size], scores[start : start + size] = ids[:size], values[:size]
+        for asked in _blocks(rows):
+            place = rows[asked] % BLOCK
+            padded = np.zeros((BLOCK, factors.customer.shape[1]), dtype=np.float32)
+            padded[place] = factors.customer[rows[asked]]
+            known = _placed(bought, asked, place)
+            found, values = topk(factors.product, padded, n, filter_query_items=known, num_threads=1)
+            product[asked], score[asked] = found[place], values[place]
     # implicit pads short lists with products already bought, at −3.4e38
-    short = scores <= -1e38
-    rows[short], scores[short] = -1, 0.0
-    return rows, scores
+    short = score <= -1e38
+    product[short], score[short] = -1, 0.0
+    return product, score
+
+
+def _blocks(rows: Ints) -> list[Ints]:
+    """Positions in `rows`, at most BLOCK at a time, of customers who stand in different places of a block."""
+    place = rows % BLOCK
+    order = np.argsort(place, kind="stable")
+    turn = np.arange(len(rows)) - np.searchsorted(place[order], place[order])
+    by_turn = np.argsort(turn, kind="stable")
+    return np.split(order[by_turn], np.flatnonzero(np.diff(turn[by_turn])) + 1) if len(rows) else []
+
+
+def _placed(bought: sp.csr_matrix, asked: Ints, place: Ints) -> sp.csr_matrix:
+    """(BLOCK, n_products): the rows `asked` of a matrix, each in its rising place, the others empty."""
+    counts = np.diff(bought.indptr)[asked]
+    at = ranges(bought.indptr[asked], counts)
+    sizes = np.zeros(BLOCK + 1, dtype=np.int32)
+    sizes[place + 1] = counts
+    shape = (BLOCK, bought.shape[1])
+    return sp.csr_matrix((bought.data[at], bought.indices[at], np.cumsum(sizes, dtype=np.int32)), shape=shape)
 
 
 def fit_similar(weights: sp.csr_matrix, n: int = 50) -> Neighbours:

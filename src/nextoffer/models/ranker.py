@@ -299,7 +299,7 @@ def _p_explore(ranker: Ranker, knowledge: Knowledge, rows: _Rows) -> Floats:
     share = np.exp(knowledge.products.log_share_28[rows.product])
     agreeing = np.sum([rows.rank[name] >= 0 for name in SOURCES], axis=0)
     odds = knowledge.customers.p_buy[rows.customer] * share * 2.0 ** (agreeing - 1)
-    return np.minimum(odds, 0.5).astype(np.float32)
+    return np.asarray(np.minimum(odds, 0.5), dtype=np.float32)
 
 
 def _evaluate(curves: Curves, x: Floats) -> Floats:
