@@ -24,7 +24,7 @@ from nextoffer.api.service import Opened, Service
 from nextoffer.api.writer import UNASSIGNED, GroupWriter, LedgerPort, Recorded, ToRecord, recorder
 from nextoffer.config import Settings
 from nextoffer.domain.events import SERVER_ONLY
-from nextoffer.domain.offers import Slate
+from nextoffer.domain.offers import Slate, offer_json, utc_text
 from nextoffer.errors import BadRecordError
 from nextoffer.tracking.parse import parse_event
 from nextoffer.tracking.schema import HOLDOUT, Decision, Event
@@ -141,7 +141,7 @@ class Routes:
             {
                 "status": "ready",
                 "bundle_id": status.bundle_id,
-                "as_of": wire.utc_text(status.as_of),
+                "as_of": utc_text(status.as_of),
                 "age_hours": round(age.total_seconds() / 3600, 1),
                 "warnings": [*self._service.warnings(), *([warning] if warning else [])],
             }
@@ -167,7 +167,7 @@ class Routes:
         # A visitor id is only claimed: with a public key it must not reveal what its namesake bought.
         buyer = customer_id or (visitor_id if caller.is_server else None)
         slate = await run_in_threadpool(self._slate, bundle, asked, customer_id, buyer, language, now)
-        offers = [wire.offer_body(offer, slate.currency) for offer in slate.offers]
+        offers = [offer_json(offer, slate.currency) for offer in slate.offers]
         decision = self._decision(unit, now, slate, offers, asked.placement)
         group = (await self._writer.write(ToRecord(decision))).group
         body = wire.slate_body(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal
 
@@ -19,8 +18,8 @@ from starlette.responses import Response
 from nextoffer.api.problems import RefusedError
 from nextoffer.api.service import RelatedProduct
 from nextoffer.config import Kind
-from nextoffer.domain.money import minor_digits, to_minor, to_wire
-from nextoffer.domain.offers import Offer, Slate, SlateRequest
+from nextoffer.domain.money import to_minor
+from nextoffer.domain.offers import Slate, SlateRequest
 
 MAX_BODY_BYTES: Final = 1_000_000
 MAX_N: Final = 100
@@ -201,31 +200,6 @@ def refuse_mangled(text: str, field: str) -> None:
         raise RefusedError("invalid-encoding", "The URL is not valid UTF-8.", field)
 
 
-def offer_body(offer: Offer, currency: str) -> dict[str, Any]:
-    """One offer with everything a server key may see; also what the ledger keeps."""
-    digits = minor_digits(currency)
-    return {
-        "offer_id": offer.offer_id,
-        "kind": offer.kind,
-        "product_id": offer.product_id,
-        "title": offer.title,
-        "url": offer.url,
-        "image_url": offer.image_url,
-        "list_price": offer.list_price,
-        "final_price": offer.final_price,
-        "incentive": offer.incentive,
-        "code": offer.code,
-        "valid_until": utc_text(offer.valid_until),
-        "p_buy": round(offer.p_buy, 6),
-        "expected_profit": to_wire(round(offer.expected_profit * 10**digits), currency),
-        "reason": {
-            "code": offer.reason.code,
-            "text": offer.reason.text,
-            "because": list(offer.reason.because),
-        },
-    }
-
-
 SERVER_ONLY_FIELDS: Final = frozenset({"p_buy", "expected_profit"})
 
 
@@ -278,12 +252,6 @@ def json_response(body: object, status: int = 200, headers: Mapping[str, str] | 
     options = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC | orjson.OPT_SERIALIZE_NUMPY
     extra = {"cache-control": "no-store", **(headers or {})}
     return Response(orjson.dumps(body, option=options), status, extra, "application/json")
-
-
-def utc_text(moment: datetime) -> str:
-    """RFC 3339 UTC; a moment without zone is UTC."""
-    aware = moment.astimezone(UTC) if moment.tzinfo else moment
-    return aware.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _weighted(part: str) -> tuple[float, str]:

@@ -8,8 +8,7 @@ from nextoffer.backtest import baselines
 from nextoffer.backtest.metrics import list_metrics, yes_no_metrics
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.models.knowledge import Knowledge
-from nextoffer.models.ranker import Ranker, score_batch
-from nextoffer.models.recipe import Cut
+from nextoffer.models.ranker import Lesson, Ranker, score_batch
 from nextoffer.models.reorder import p_reorder
 
 Metrics = dict[str, dict[str, float]]
@@ -19,17 +18,17 @@ BLOCK = 5_000
 POPULATION_DAYS = 365
 
 
-def run_tasks(ranker: Ranker, cut: Cut, seed: int) -> dict[str, Metrics]:
+def run_tasks(ranker: Ranker, lesson: Lesson, seed: int) -> dict[str, Metrics]:
     """task -> method -> metric, for the customers of the cut who bought something after it.
 
     `lapse` and `replenishment` judge every customer and every pair, whether or not they bought.
     """
-    knowledge = cut.knowledge
-    buyers = np.unique(cut.bought_customer)
+    knowledge = lesson.knowledge
+    buyers = np.unique(lesson.bought_customer)
     ours = _our_lists(ranker, knowledge, buyers)
-    customer = np.searchsorted(buyers, cut.bought_customer)
-    product = cut.bought_product
-    old = _was_bought(knowledge, cut.bought_customer, product)
+    customer = np.searchsorted(buyers, lesson.bought_customer)
+    product = lesson.bought_product
+    old = _was_bought(knowledge, lesson.bought_customer, product)
     n = len(knowledge.products)
     counts = knowledge.pairs.matrix(knowledge.pairs.n_orders.astype(np.float32), n)
     tasks: dict[str, Metrics] = {}
@@ -49,18 +48,18 @@ def run_tasks(ranker: Ranker, cut: Cut, seed: int) -> dict[str, Metrics]:
             method: list_metrics(ranked, customer[chosen], product[chosen], n)
             for method, ranked in lists.items()
         }
-    tasks["up_sell"] = _up_sell(ours, knowledge, buyers, cut)
-    tasks["replenishment"] = _replenishment(ranker, cut)
-    tasks["lapse"] = _lapse(cut)
+    tasks["up_sell"] = _up_sell(ours, knowledge, buyers, lesson)
+    tasks["replenishment"] = _replenishment(ranker, lesson)
+    tasks["lapse"] = _lapse(lesson)
     return tasks
 
 
-def next_purchase(ranker: Ranker, cut: Cut) -> dict[str, float]:
+def next_purchase(ranker: Ranker, lesson: Lesson) -> dict[str, float]:
     """How one ranker alone does on `next_purchase`, for the gate to hold against another."""
-    buyers = np.unique(cut.bought_customer)
-    ranked = _our_lists(ranker, cut.knowledge, buyers)["next_purchase"]
-    customer = np.searchsorted(buyers, cut.bought_customer)
-    return list_metrics(ranked, customer, cut.bought_product, len(cut.knowledge.products))
+    buyers = np.unique(lesson.bought_customer)
+    ranked = _our_lists(ranker, lesson.knowledge, buyers)["next_purchase"]
+    customer = np.searchsorted(buyers, lesson.bought_customer)
+    return list_metrics(ranked, customer, lesson.bought_product, len(lesson.knowledge.products))
 
 
 def _our_lists(ranker: Ranker, knowledge: Knowledge, rows: Ints) -> dict[str, Ints]:
@@ -83,11 +82,11 @@ def _our_lists(ranker: Ranker, knowledge: Knowledge, rows: Ints) -> dict[str, In
     return lists
 
 
-def _up_sell(ours: dict[str, Ints], knowledge: Knowledge, buyers: Ints, cut: Cut) -> Metrics:
+def _up_sell(ours: dict[str, Ints], knowledge: Knowledge, buyers: Ints, lesson: Lesson) -> Metrics:
     """Which step up was bought, among all steps up from what the customer bought in the last 180 days."""
     n = len(knowledge.products)
     position, product = ours["ladder"]
-    bought = buyers.searchsorted(cut.bought_customer) * n + cut.bought_product
+    bought = buyers.searchsorted(lesson.bought_customer) * n + lesson.bought_product
     taken = np.isin(position * n + product, bought)
     by_share = knowledge.products.share_28[product] + 1e-9 * knowledge.products.n_customers[product]
     by_all = knowledge.products.n_customers[product].astype(np.float64)
@@ -101,13 +100,13 @@ def _up_sell(ours: dict[str, Ints], knowledge: Knowledge, buyers: Ints, cut: Cut
     }
 
 
-def _replenishment(ranker: Ranker, cut: Cut) -> Metrics:
+def _replenishment(ranker: Ranker, lesson: Lesson) -> Metrics:
     """Which of the products a customer bought in the last year they buy again within the horizon."""
-    knowledge, pairs = cut.knowledge, cut.knowledge.pairs
+    knowledge, pairs = lesson.knowledge, lesson.knowledge.pairs
     recent = np.flatnonzero(pairs.last_age_days < POPULATION_DAYS)
     owner = pairs.customer()[recent].astype(np.int64)
     n = len(knowledge.products)
-    truth = cut.bought_customer.astype(np.int64) * n + cut.bought_product
+    truth = lesson.bought_customer.astype(np.int64) * n + lesson.bought_product
     again: Bools = np.isin(owner * n + pairs.product[recent], truth)
     days = pairs.n_days[recent], pairs.first_age_days[recent], pairs.last_age_days[recent]
     plain = p_reorder(knowledge.reorder, pairs.product[recent], *days, ranker.horizon_days)
@@ -132,11 +131,11 @@ def _p_of_pairs(ranker: Ranker, knowledge: Knowledge) -> Floats:
     return p_buy
 
 
-def _lapse(cut: Cut) -> Metrics:
+def _lapse(lesson: Lesson) -> Metrics:
     """Which customers order nothing within the horizon."""
-    customers = cut.knowledge.customers
+    customers = lesson.knowledge.customers
     silent: Bools = np.ones(len(customers), dtype=bool)
-    silent[cut.bought_customer] = False
+    silent[lesson.bought_customer] = False
     return {
         "nextoffer": yes_no_metrics(1.0 - customers.p_buy.astype(np.float64), silent, probability=True),
         "recency": yes_no_metrics(customers.recency_days.astype(np.float64), silent, probability=False),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import get_args
+from datetime import UTC, datetime
+from typing import Any, get_args
 
 import numpy as np
 
 from nextoffer.config import Incentive, Kind
 from nextoffer.domain.arrays import Bools, Floats, Ints
+from nextoffer.domain.money import minor_digits, to_wire
 
 KINDS: tuple[str, ...] = get_args(Kind)
 INCENTIVES: tuple[str, ...] = get_args(Incentive)
@@ -25,6 +27,7 @@ REASONS: tuple[str, ...] = (
     "like-viewed",  # for_you: similar to something viewed now
     "popular-now",  # for_you: nothing personal is known
     "we-miss-you",  # win_back
+    "runs-out",  # replenishment: by the shelf life of what was bought (last, so that older codes keep theirs)
 )
 REASON = {reason: code for code, reason in enumerate(REASONS)}
 
@@ -139,6 +142,49 @@ class Offer:
     reason: Reason
 
 
+def offer_json(offer: Offer, currency: str) -> dict[str, Any]:
+    """One offer with everything a server key may see; also what the ledger keeps."""
+    return {
+        "offer_id": offer.offer_id,
+        "kind": offer.kind,
+        "product_id": offer.product_id,
+        "title": offer.title,
+        "url": offer.url,
+        "image_url": offer.image_url,
+        "list_price": offer.list_price,
+        "final_price": offer.final_price,
+        "incentive": offer.incentive,
+        "code": offer.code,
+        "valid_until": utc_text(offer.valid_until),
+        "p_buy": round(offer.p_buy, 6),
+        "expected_profit": to_wire(round(offer.expected_profit * 10 ** minor_digits(currency)), currency),
+        "reason": {
+            "code": offer.reason.code,
+            "text": offer.reason.text,
+            "because": list(offer.reason.because),
+        },
+    }
+
+
+def offer_of(recorded: Mapping[str, Any]) -> Offer:
+    """The offer a ledger's JSON stands for."""
+    reason = recorded["reason"]
+    return Offer(
+        **{
+            **recorded,
+            "valid_until": datetime.fromisoformat(recorded["valid_until"]),
+            "expected_profit": float(recorded["expected_profit"]),
+            "reason": Reason(reason["code"], reason["text"], tuple(reason["because"])),
+        }
+    )
+
+
+def utc_text(moment: datetime) -> str:
+    """RFC 3339 UTC; a moment without zone is UTC."""
+    aware = moment.astimezone(UTC) if moment.tzinfo else moment
+    return aware.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 @dataclass(frozen=True, slots=True)
 class Dropped:
     """A candidate that was not offered, and the rule that dropped it (a code of DROPS)."""
@@ -171,7 +217,8 @@ class SlateRequest:
 
     `viewed` and `cart` are product ids, newest first; unknown ones are ignored. `bought` are product ids
     bought since the bundle's as_of (live orders). `messages_today/week` are contacts already made; `contact`
-    says whether this slate is itself a contact (a message), so that the cap and its cost count.
+    says whether this slate is itself a contact (a message), so that the cap and its cost count. `language` of
+    the reasons: en or ru, as in ru-RU; empty = the customer's own, else en.
     """
 
     customer_id: str | None = None
@@ -186,6 +233,6 @@ class SlateRequest:
     contact: bool = False
     messages_today: int = 0
     messages_week: int = 0
-    language: str = "en"
+    language: str = ""
     explain: bool = False
     stock: dict[str, float] = field(default_factory=dict)

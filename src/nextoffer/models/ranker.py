@@ -14,7 +14,7 @@ correction after sampling negatives (here: weights).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ QUANTILES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.998, 1.0)
 N_KNOTS = len(QUANTILES)
 MIN_POSITIVES = 100
 MAX_ROWS = 300_000
+TILT = 0.5  # chosen on Online Retail, cut 2011-09-16: recall@10 +1.0 %, ndcg@10 +0.9 %
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +73,20 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """Knowledge of one moment and what its customers bought in the horizon after it.
+
+    Parameters
+    ----------
+    bought_customer, bought_product : (n,) rows of distinct pairs
+    """
+
+    knowledge: Knowledge
+    bought_customer: Ints
+    bought_product: Ints
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Ranker:
     """Both views, and the step of the fallback ladder they stand on (`curves` or `combined`)."""
 
@@ -107,34 +122,28 @@ def score_batch(ranker: Ranker, knowledge: Knowledge, rows: Ints) -> Scored:
     )
 
 
-def fit_ranker(
-    knowledge: Knowledge, bought_position: Ints, bought_product: Ints, horizon_days: int, seed: int
-) -> Ranker:
-    """Learn both views from what the customers of `knowledge` bought in the horizon after its as_of.
-
-    Parameters
-    ----------
-    bought_position, bought_product : distinct (customer row, product row) pairs bought in the horizon
-    """
-    label = _PairSet(bought_position, bought_product, len(knowledge.products))
+def fit_ranker(lessons: Sequence[Lesson], horizon_days: int, seed: int) -> Ranker:
+    """Learn both views from what customers bought in the horizon after each of one or more moments."""
     views: dict[str, list[tuple[Floats, Bools]]] = {"repeat": [], "explore": []}
+    for lesson in lessons:
+        for view, rows in _lesson_rows(lesson):
+            views[view].append(rows)
+    rng = np.random.default_rng([seed, horizon_days])
+    repeat = _fit_curves(views["repeat"], REPEAT_FEATURES, rng, ridge=10.0, tilt={"log_n_orders": TILT})
+    explore = _fit_curves(views["explore"], EXPLORE_FEATURES, rng, ridge=1.0, tilt={})
+    step = "curves" if repeat is not None and explore is not None else "combined"
+    return Ranker(horizon_days, step, repeat, explore)
+
+
+def _lesson_rows(lesson: Lesson) -> Iterator[tuple[str, tuple[Floats, Bools]]]:
+    """Features and labels of both views, block by block of customers."""
+    knowledge = lesson.knowledge
+    label = _PairSet(lesson.bought_customer, lesson.bought_product, len(knowledge.products))
     for start in range(0, len(knowledge.customers), 20_000):
         rows = np.arange(start, min(start + 20_000, len(knowledge.customers)))
         again, fresh = _repeat_rows(knowledge, rows), _explore_rows(knowledge, rows)
-        views["repeat"].append(
-            (_repeat_features(knowledge, again), label.has(rows[again.position], again.product))
-        )
-        views["explore"].append(
-            (_explore_features(knowledge, fresh), label.has(rows[fresh.position], fresh.product))
-        )
-    rng = np.random.default_rng([seed, horizon_days])
-    curves = {}
-    for view, names in (("repeat", REPEAT_FEATURES), ("explore", EXPLORE_FEATURES)):
-        x = np.concatenate([part[0] for part in views[view]])
-        y = np.concatenate([part[1] for part in views[view]])
-        curves[view] = _fit_curves(x, y, names, rng)
-    step = "curves" if all(curve is not None for curve in curves.values()) else "combined"
-    return Ranker(horizon_days, step, curves["repeat"], curves["explore"])
+        yield "repeat", (_repeat_features(knowledge, again), label.has(again.customer, again.product))
+        yield "explore", (_explore_features(knowledge, fresh), label.has(fresh.customer, fresh.product))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -303,29 +312,58 @@ def _p_explore(ranker: Ranker, knowledge: Knowledge, rows: _Rows) -> Floats:
 
 
 def _evaluate(curves: Curves, x: Floats) -> Floats:
+    return (1.0 / (1.0 + np.exp(-_log_odds(curves, x)))).astype(np.float32)
+
+
+def _log_odds(curves: Curves, x: Floats) -> Floats:
     log_odds = np.full(len(x), curves.intercept)
     for j in range(x.shape[1]):
         log_odds += np.interp(x[:, j], curves.knots[j], curves.values[j])
-    p: Floats = (1.0 / (1.0 + np.exp(-log_odds))).astype(np.float32)
-    return p
+    return log_odds
 
 
-def _fit_curves(x: Floats, y: Bools, names: tuple[str, ...], rng: np.random.Generator) -> Curves | None:
-    """Penalised logistic regression on hinge functions; None where there is too little to learn from."""
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
+def _fit_curves(
+    parts: Sequence[tuple[Floats, Bools]],
+    names: tuple[str, ...],
+    rng: np.random.Generator,
+    ridge: float,
+    tilt: Mapping[str, float],
+) -> Curves | None:
+    """Penalised logistic regression on hinge functions; None where there is too little to learn from.
 
+    `tilt` adds a slope to a feature's curve after the fit: the likelihood is that of all pairs, most of which
+    belong to a few heavy customers, while a slate is one customer's. The tilted log-odds are then brought
+    back to scale by a logistic regression on the same rows (Platt), so that p stays a probability.
+    """
+    if not parts:
+        return None
+    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
     if y.sum() < MIN_POSITIVES or (~y).sum() < MIN_POSITIVES:
         return None
     x, y, weight = _sample(x, y, rng)
     knots = _distinct(np.quantile(x, QUANTILES, axis=0).T)
     design = np.concatenate([_hinges(x[:, j], knots[j]) for j in range(x.shape[1])], axis=1)
-    model = LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=50)
-    with threadpool_limits(1, "blas"):  # sums in one order, whatever the number of cores
+    slopes, intercept = _logistic(design, y, weight, ridge)
+    steps = slopes.reshape(x.shape[1], N_KNOTS - 1)
+    values = np.concatenate([np.zeros((len(steps), 1)), np.cumsum(steps, axis=1)], axis=1)
+    curves = Curves(names, knots, values, intercept)
+    if not tilt:
+        return curves
+    for name, slope in tilt.items():
+        values[names.index(name)] += slope * knots[names.index(name)]
+    scale, shift = _logistic(_log_odds(curves, x)[:, None], y, weight, ridge=0.0)
+    return Curves(names, knots, values * scale[0], intercept * float(scale[0]) + shift)
+
+
+def _logistic(design: Floats, y: Bools, weight: Floats, ridge: float) -> tuple[Floats, float]:
+    """Slopes and intercept of a logistic regression; sums in one order, whatever the number of cores."""
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
+    model = LogisticRegression(C=1.0 / max(ridge, 1e-9), solver="newton-cholesky", max_iter=50)
+    with threadpool_limits(1, "blas"):
         model.fit(design, y, sample_weight=weight)
-    slopes = model.coef_[0].reshape(x.shape[1], N_KNOTS - 1)
-    values = np.concatenate([np.zeros((len(slopes), 1)), np.cumsum(slopes, axis=1)], axis=1)
-    return Curves(names, knots, values, float(model.intercept_[0]))
+    return model.coef_[0], float(model.intercept_[0])
 
 
 def _distinct(knots: Floats) -> Floats:

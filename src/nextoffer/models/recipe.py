@@ -6,35 +6,29 @@ Training and backtest cook by the same recipe; they differ only in the dates.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from nextoffer.domain.arrays import Ints, Strings
+from nextoffer.domain.arrays import Strings
 from nextoffer.engines.engine import Engine
 from nextoffer.features.build import build_features, build_labels
 from nextoffer.features.catalogue import Catalogue
 from nextoffer.models.knowledge import Knowledge, learn
-from nextoffer.models.ranker import Ranker, fit_ranker
+from nextoffer.models.ranker import Lesson, Ranker, fit_ranker
 from nextoffer.models.segments import Segments
 
-MAX_TAUGHT = 100_000  # customers a cut is learned and judged on; a larger shop is sampled evenly
+MAX_TAUGHT = 100_000  # customers a ranker learns from; a larger shop is sampled evenly
+MAX_CUTS = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cut:
-    """Knowledge of one moment, and what its customers bought in the horizon after it.
-
-    Parameters
-    ----------
-    bought_customer, bought_product : (n,) rows of distinct pairs, sorted by customer
-    """
+    """One moment of the past: what could be known then, and what was bought in the horizon after it."""
 
     as_of: datetime
     customer_ids: Strings
-    knowledge: Knowledge
-    bought_customer: Ints
-    bought_product: Ints
+    lesson: Lesson
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +44,47 @@ class Kitchen:
     progress: Callable[[str], None] = lambda stage: None
 
 
-def cut_at(kitchen: Kitchen, as_of: datetime, stride: int) -> Cut:
-    """Learn before `as_of`, on every stride-th customer, and note what they bought in the horizon after."""
-    folder = kitchen.scratch / f"cut-{as_of:%Y-%m-%dT%H%M}"
-    features = build_features(kitchen.engine, kitchen.history, folder, as_of, stride)
-    labels = build_labels(kitchen.engine, folder, as_of, as_of + timedelta(days=kitchen.horizon_days))
-    knowledge = learn(features, kitchen.catalogue, kitchen.horizon_days, kitchen.seed)
-    return Cut(as_of, features.customers, knowledge, *labels)
+@dataclass(slots=True)
+class Past:
+    """Cuts of the past, each learned once: on every stride-th customer, so that a cut stays small."""
 
+    kitchen: Kitchen
+    first_order_at: datetime
+    stride: int
+    n_cuts: int
+    cuts: dict[datetime, Cut] = field(default_factory=dict)
 
-def teach(kitchen: Kitchen, cut: Cut | None) -> Ranker:
-    """A ranker that learned from one cut; without one (too short a history) the combined scores serve."""
-    if cut is None:
-        return Ranker(kitchen.horizon_days, "combined", None, None)
-    return fit_ranker(
-        cut.knowledge, cut.bought_customer, cut.bought_product, kitchen.horizon_days, kitchen.seed
-    )
+    @classmethod
+    def of(cls, kitchen: Kitchen, first_order_at: datetime) -> Past:
+        """As many customers as MAX_TAUGHT over up to MAX_CUTS cuts: small shops learn from more moments."""
+        table = kitchen.engine.arrow("SELECT COUNT(DISTINCT customer_id) AS n FROM orders")
+        n_customers = max(int(table["n"][0].as_py()), 1)
+        n_cuts = min(max(MAX_TAUGHT // n_customers, 1), MAX_CUTS)
+        return cls(kitchen, first_order_at, -(-n_customers // MAX_TAUGHT), n_cuts)
+
+    def cut(self, as_of: datetime) -> Cut:
+        """Learn before `as_of`, and note what was bought in the horizon after it."""
+        if as_of not in self.cuts:
+            kitchen = self.kitchen
+            kitchen.progress(f"learning as of {as_of:%Y-%m-%d}")
+            folder = kitchen.scratch / f"cut-{as_of:%Y-%m-%dT%H%M}"
+            until = as_of + timedelta(days=kitchen.horizon_days)
+            features = build_features(kitchen.engine, kitchen.history, folder, as_of, self.stride)
+            bought = build_labels(kitchen.engine, folder, as_of, until)
+            knowledge = learn(features, kitchen.catalogue, kitchen.horizon_days, kitchen.seed)
+            self.cuts[as_of] = Cut(as_of, features.customers, Lesson(knowledge, *bought))
+        return self.cuts[as_of]
+
+    def ranker(self, as_of: datetime) -> Ranker:
+        """A ranker taught by the horizons that ended by `as_of`; the combined scores where there is none.
+
+        The first horizon of the history only feeds the others: nothing is known before it.
+        """
+        kitchen = self.kitchen
+        horizon = timedelta(days=kitchen.horizon_days)
+        moments = [as_of - horizon * back for back in range(1, self.n_cuts + 1)]
+        lessons = [self.cut(moment).lesson for moment in moments if moment - self.first_order_at >= horizon]
+        return fit_ranker(lessons, kitchen.horizon_days, kitchen.seed)
 
 
 def learn_all(kitchen: Kitchen, as_of: datetime, previous: Segments | None) -> tuple[Strings, Knowledge]:
@@ -75,8 +94,3 @@ def learn_all(kitchen: Kitchen, as_of: datetime, previous: Segments | None) -> t
         features, kitchen.catalogue, kitchen.horizon_days, kitchen.seed, previous, kitchen.progress
     )
     return features.customers, knowledge
-
-
-def stride_for(n_customers: int) -> int:
-    """Keep every so-many-th customer, so that at most MAX_TAUGHT remain."""
-    return max(1, -(-n_customers // MAX_TAUGHT))

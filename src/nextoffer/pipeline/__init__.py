@@ -10,14 +10,25 @@ proof.py       record, measure: what happened -> ledger -> what the offers cause
 No function here reads the clock or the environment: moments and secrets are arguments (see cli.py).
 """
 
-from nextoffer.pipeline.analysis import open_shop, recommend_all, recommend_one, segment_columns
+from nextoffer.pipeline.analysis import (
+    OpenShop,
+    open_shop,
+    recommend_all,
+    recommend_one,
+    segment_columns,
+    segment_rows,
+    write_table,
+)
 from nextoffer.pipeline.campaign import ExportReport, export
 from nextoffer.pipeline.nightly import TrainReport, check, run_backtest, train
 from nextoffer.pipeline.proof import measure_shop, record
+from nextoffer.pipeline.workspace import as_of_moment
 
 __all__ = [
     "ExportReport",
+    "OpenShop",
     "TrainReport",
+    "as_of_moment",
     "check",
     "export",
     "measure_shop",
@@ -27,5 +38,7 @@ __all__ = [
     "record",
     "run_backtest",
     "segment_columns",
+    "segment_rows",
     "train",
+    "write_table",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from nextoffer.bundle.bundle import Bundle, open_bundle
@@ -127,11 +128,29 @@ def segment_columns(shop: OpenShop) -> pa.Table:
     )
 
 
+def write_table(table: pa.Table, out: Path) -> None:
+    """Write a table as CSV or, for any other ending, Parquet.
+
+    Raises
+    ------
+    RequestError : the file cannot be written
+    """
+    try:
+        if out.suffix.lower() == ".csv":
+            pacsv.write_csv(table, out)
+        else:
+            pq.write_table(table, out, compression="zstd")
+    except OSError as error:
+        raise RequestError(f"{out} cannot be written: {error.strerror or error}", field="out") from None
+
+
 def _slate_table(bundle: Bundle, rows: np.ndarray, slates: Slates) -> pa.Table:
     def words(names: tuple[str, ...], codes: np.ndarray) -> pa.Array:
         return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), list(names)).cast(pa.string())
 
-    percent = pa.array([f"percent {level * 100:g}" if level > 0 else "none" for level in slates.level.tolist()])
+    percent = pa.array(
+        [f"percent {level * 100:g}" if level > 0 else "none" for level in slates.level.tolist()]
+    )
     columns = [
         _ids(bundle, rows[slates.customer]),
         slates.rank,

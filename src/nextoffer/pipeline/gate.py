@@ -13,7 +13,7 @@ from typing import Any
 from nextoffer.backtest.tasks import next_purchase
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.errors import GateRefusedError
-from nextoffer.models.recipe import Cut, Kitchen
+from nextoffer.models.recipe import Cut
 
 METRICS = ("recall@10", "ndcg@10")
 MIN_BUYERS = 30  # fewer tell nothing
@@ -27,9 +27,7 @@ class Verdict:
     warnings: list[str] = field(default_factory=list)
 
 
-def gate(
-    quality: dict[str, Any], cut: Cut, kitchen: Kitchen, before: Bundle | None, tolerance: float
-) -> Verdict:
+def gate(quality: dict[str, Any], cut: Cut, before: Bundle | None, tolerance: float) -> Verdict:
     """Let tonight's recipe pass, or refuse it.
 
     Raises
@@ -43,7 +41,7 @@ def gate(
     if before is None:
         text = "this is the first bundle of the folder: there is nothing yet to hold it against"
         return Verdict(quality | {"judged": False}, [text])
-    serving = next_purchase(before.ranker, cut)
+    serving = next_purchase(before.ranker, cut.lesson)
     faults = []
     for metric in METRICS:
         ours, popular = methods["nextoffer"][metric], methods["popularity"][metric]

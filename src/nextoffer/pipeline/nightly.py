@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from nextoffer.errors import BundleError, NoBundleError
 from nextoffer.features.catalogue import read_catalogue
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.ranker import Ranker
-from nextoffer.models.recipe import Cut, Kitchen, cut_at, learn_all, stride_for, teach
+from nextoffer.models.recipe import Kitchen, Past, learn_all
 from nextoffer.offers.recommend import score
 from nextoffer.pipeline.gate import Verdict, gate
 from nextoffer.pipeline.selftest import self_test_of, verify_self_test
@@ -76,11 +75,11 @@ def train(
     watch = Stopwatch(progress)
     with nightly_lock(settings.models_dir), _kitchen(settings, as_of, watch) as (kitchen, history):
         before = _in_service(settings, signing_key)
-        n_customers = _count_customers(kitchen)
+        past = Past.of(kitchen, history.first_order_at)
         with watch.stage("judge"):
-            verdict, cut = _judge_tonight(kitchen, settings, history, as_of, n_customers, before)
+            verdict = _judge_tonight(past, settings, as_of, before)
         with watch.stage("learn"):
-            ranker = teach(kitchen, cut)
+            ranker = past.ranker(as_of)
             ids, knowledge = learn_all(kitchen, as_of, before.knowledge.segments if before else None)
         with watch.stage("score"):
             bundle = score_all(kitchen, as_of, ids, knowledge, ranker)
@@ -109,7 +108,7 @@ def run_backtest(
         settings = settings.model_copy(update={"horizon_days": horizon_days})
     watch = Stopwatch(progress)
     with _kitchen(settings, as_of, watch) as (kitchen, history), watch.stage("backtest"):
-        result = backtest(kitchen, as_of, stride_for(_count_customers(kitchen)), history.first_order_at)
+        result = backtest(Past.of(kitchen, history.first_order_at), as_of)
     return result | {"seconds": watch.seconds, "peak_rss_mb": round(peak_rss_mb(), 1)}
 
 
@@ -147,9 +146,7 @@ def peak_rss_mb() -> float:
 
 
 @contextmanager
-def _kitchen(
-    settings: Settings, as_of: datetime, watch: Stopwatch
-) -> Iterator[tuple[Kitchen, History]]:
+def _kitchen(settings: Settings, as_of: datetime, watch: Stopwatch) -> Iterator[tuple[Kitchen, History]]:
     """Everything the recipe needs, from the shop's files: read, checked, with an engine over it."""
     from nextoffer.engines.duckdb import DuckDBEngine
 
@@ -175,29 +172,18 @@ def _kitchen(
             )
 
 
-def _judge_tonight(
-    kitchen: Kitchen,
-    settings: Settings,
-    history: History,
-    as_of: datetime,
-    n_customers: int,
-    before: Bundle | None,
-) -> tuple[Verdict, Cut | None]:
-    """Judge tonight's recipe one horizon ago, where the answer is known; give the cut it teaches with."""
+def _judge_tonight(past: Past, settings: Settings, as_of: datetime, before: Bundle | None) -> Verdict:
+    """Judge tonight's recipe one horizon ago, where the answer is known."""
     horizon = timedelta(days=settings.horizon_days)
-    stride = stride_for(n_customers)
-    if as_of - history.first_order_at < horizon * 2:
+    if as_of - past.first_order_at < horizon * 2:
         text = (
             f"the history is shorter than two horizons ({2 * settings.horizon_days} days): tonight's bundle "
             "could not be judged, and its p_buy comes from combined scores, not from a taught ranker"
         )
-        return Verdict({"ranker": "combined", "judged": False}, [text]), None
-    cut = cut_at(kitchen, as_of - horizon, stride)
-    earlier = None
-    if as_of - history.first_order_at >= horizon * 3:
-        earlier = cut_at(kitchen, as_of - horizon * 2, stride)
-    quality = judge(kitchen, teach(kitchen, earlier), cut)
-    return gate(quality, cut, kitchen, before, settings.gate.tolerance), cut
+        return Verdict({"ranker": "combined", "judged": False}, [text])
+    cut = past.cut(as_of - horizon)
+    quality = judge(past, past.ranker(as_of - horizon), cut)
+    return gate(quality, cut, before, settings.gate.tolerance)
 
 
 def _publish(settings: Settings, bundle: Bundle, manifest: Manifest, signing_key: str | None) -> str:
@@ -234,11 +220,6 @@ def _in_service(settings: Settings, signing_key: str | None) -> Bundle | None:
         return open_bundle(settings.models_dir, signing_key=signing_key, self_test=verify_self_test)
     except (NoBundleError, BundleError):
         return None
-
-
-def _count_customers(kitchen: Kitchen) -> int:
-    table = kitchen.engine.arrow("SELECT COUNT(DISTINCT customer_id) AS n FROM orders")
-    return int(table["n"][0].as_py())
 
 
 def _row_counts(report: Any) -> dict[str, int]:

@@ -72,5 +72,13 @@ def stale_warning(settings: Settings, last_order_at: datetime, as_of: datetime) 
 
 def settings_hash(settings: Settings) -> str:
     """Hash of the settings that change what is learned; not of where files lie or what a slate looks like."""
-    learned = {"currency", "timezone", "seed", "horizon_days", "max_reject_share", "exclude_products", "margin"}
+    learned = {
+        "currency",
+        "timezone",
+        "seed",
+        "horizon_days",
+        "max_reject_share",
+        "exclude_products",
+        "margin",
+    }
     return hashlib.sha256(settings.model_dump_json(include=learned).encode()).hexdigest()

@@ -1,6 +1,6 @@
 """What shops call their columns: English and Russian, without case, spaces and signs, the surest first."""
 
-# ruff: noqa: E501  (word lists)
+
 
 from __future__ import annotations
 
