@@ -18,8 +18,8 @@ from nextoffer.domain.arrays import Strings
 from nextoffer.engines.duckdb import DuckDBEngine
 from nextoffer.features.catalogue import read_catalogue, read_languages
 from nextoffer.models.knowledge import Knowledge
-from nextoffer.models.ranker import Ranker
-from nextoffer.models.recipe import Cut, Kitchen, cut_at, learn_all, teach
+from nextoffer.models.ranker import Ranker, fit_ranker
+from nextoffer.models.recipe import Cut, Kitchen, Past, learn_all
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.recommend import score
 from nextoffer.plugins import OFFER_KINDS
@@ -36,10 +36,14 @@ class SmallShop:
 
     settings: Settings
     as_of: datetime
-    kitchen: Kitchen
+    past: Past
     earlier: Cut
     cut: Cut
     bundle: Bundle
+
+    @property
+    def kitchen(self) -> Kitchen:
+        return self.past.kitchen
 
 
 def bundle_of(
@@ -86,10 +90,12 @@ def small_shop_learned(small_history: tuple[Settings, datetime]) -> Iterator[Sma
         engine.tables(history.folder)
         catalogue = read_catalogue(engine, settings.currency, settings.margin.default_share)
         kitchen = Kitchen(engine, history.folder, scratch, catalogue, settings.horizon_days, settings.seed)
-        earlier, cut = (cut_at(kitchen, as_of - n * HORIZON, 1) for n in (2, 1))
+        past = Past(kitchen, history.first_order_at, stride=1, n_cuts=1)
+        earlier, cut = (past.cut(as_of - n * HORIZON) for n in (2, 1))
         ids, knowledge = learn_all(kitchen, as_of, None)
-        bundle = bundle_of(kitchen, as_of, ids, knowledge, teach(kitchen, cut))
-        yield SmallShop(settings, as_of, kitchen, earlier, cut, bundle)
+        ranker = fit_ranker([cut.lesson], kitchen.horizon_days, kitchen.seed)
+        bundle = bundle_of(kitchen, as_of, ids, knowledge, ranker)
+        yield SmallShop(settings, as_of, past, earlier, cut, bundle)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import pytest
 
 from nextoffer.domain.arrays import Strings
 from nextoffer.engines.duckdb import DuckDBEngine
-from nextoffer.models.ranker import score_batch
-from nextoffer.models.recipe import Cut, cut_at, teach
+from nextoffer.models.ranker import fit_ranker, score_batch
+from nextoffer.models.recipe import Cut, Past
 
 
 def same_bytes(left: Any, right: Any, where: str = "") -> None:
@@ -64,21 +64,23 @@ def test_nothing_at_or_after_the_cut_is_looked_at(
     with DuckDBEngine(shop.settings.engine, tmp_path) as engine:
         engine.tables(other)
         kitchen = replace(shop.kitchen, engine=engine, history=other, scratch=tmp_path)
-        again = cut_at(kitchen, cut.as_of, 1)
+        again = replace(shop.past, kitchen=kitchen, cuts={}).cut(cut.as_of)
 
     same_bytes(again.customer_ids, cut.customer_ids)
-    same_bytes(again.knowledge, cut.knowledge)
-    ranker = teach(shop.kitchen, shop.earlier)
+    again_known, known = again.lesson.knowledge, cut.lesson.knowledge
+    same_bytes(again_known, known)
+    ranker = fit_ranker([shop.earlier.lesson], 28, seed=0)
     rows = np.arange(len(cut.customer_ids))
-    same_bytes(score_batch(ranker, again.knowledge, rows), score_batch(ranker, cut.knowledge, rows))
+    same_bytes(score_batch(ranker, again_known, rows), score_batch(ranker, known, rows))
 
 
 def test_learning_twice_gives_the_same_bytes(small_shop_learned: Any, tmp_path: Path) -> None:
     shop = small_shop_learned
-    again = cut_at(replace(shop.kitchen, scratch=tmp_path), shop.cut.as_of, 1)
+    past: Past = replace(shop.past, kitchen=replace(shop.kitchen, scratch=tmp_path), cuts={})
+    again = past.cut(shop.cut.as_of)
 
     same_bytes(again, shop.cut)
-    same_bytes(teach(shop.kitchen, again), teach(shop.kitchen, shop.cut))
+    same_bytes(fit_ranker([again.lesson], 28, seed=4), fit_ranker([shop.cut.lesson], 28, seed=4))
 
 
 def test_a_cut_notes_what_was_bought_in_the_horizon_after_it(small_shop_learned: Any) -> None:
@@ -100,13 +102,15 @@ def test_a_cut_notes_what_was_bought_in_the_horizon_after_it(small_shop_learned:
     products: Strings = shop.kitchen.catalogue.ids
     noted = {
         (cut.customer_ids.text(customer), products.text(product))
-        for customer, product in zip(cut.bought_customer.tolist(), cut.bought_product.tolist(), strict=True)
+        for customer, product in zip(
+            cut.lesson.bought_customer.tolist(), cut.lesson.bought_product.tolist(), strict=True
+        )
     }
     assert noted == {pair for pair, quantity in total.items() if quantity > 0}
 
 
 def test_a_product_nobody_has_bought_yet_is_on_no_ladder(small_shop_learned: Any) -> None:
-    for knowledge in (small_shop_learned.earlier.knowledge, small_shop_learned.bundle.knowledge):
+    for knowledge in (small_shop_learned.earlier.lesson.knowledge, small_shop_learned.bundle.knowledge):
         unsold = np.flatnonzero(knowledge.products.n_orders == 0)
         ladder = knowledge.ladder.matrix()
         assert not np.isin(ladder.indices, unsold).any()

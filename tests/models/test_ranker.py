@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nextoffer.models import ranker as module
 from nextoffer.models.knowledge import Knowledge
-from nextoffer.models.ranker import Ranker, Scored, fit_ranker, score_batch
+from nextoffer.models.ranker import Lesson, Ranker, Scored, fit_ranker, score_batch
 from nextoffer.models.reorder import p_reorder
 
 COMBINED = Ranker(28, "combined", None, None)
@@ -45,7 +45,7 @@ def planted_labels(knowledge: Knowledge, seed: int) -> tuple[Scored, np.ndarray,
 def test_planted_chances_are_recovered(knowledge: Knowledge) -> None:
     scored, truth, bought = planted_labels(knowledge, seed=1)
 
-    ranker = fit_ranker(knowledge, scored.position[bought], scored.product[bought], 28, seed=0)
+    ranker = fit_ranker([Lesson(knowledge, scored.position[bought], scored.product[bought])], 28, seed=0)
 
     p_buy = score_batch(ranker, knowledge, everyone(knowledge)).p_buy.astype(float)
     assert ranker.step == "curves"
@@ -63,7 +63,7 @@ def test_sampled_negatives_leave_the_chances_calibrated(
     scored, _, bought = planted_labels(knowledge, seed=2)
     monkeypatch.setattr(module, "MAX_ROWS", 2_400)  # about a quarter of the rows stay
 
-    ranker = fit_ranker(knowledge, scored.position[bought], scored.product[bought], 28, seed=0)
+    ranker = fit_ranker([Lesson(knowledge, scored.position[bought], scored.product[bought])], 28, seed=0)
 
     p_buy = score_batch(ranker, knowledge, everyone(knowledge)).p_buy
     for view in (scored.repeat, ~scored.repeat):
@@ -72,7 +72,7 @@ def test_sampled_negatives_leave_the_chances_calibrated(
 
 def test_the_real_ranker_promises_as_many_purchases_as_there_were(small_shop_learned: Any) -> None:
     shop = small_shop_learned
-    knowledge, cut = shop.cut.knowledge, shop.cut
+    knowledge, cut = shop.cut.lesson.knowledge, shop.cut.lesson
     ranker = shop.bundle.ranker
     scored = score_batch(ranker, knowledge, everyone(knowledge))
     n = len(knowledge.products)
@@ -86,7 +86,7 @@ def test_the_real_ranker_promises_as_many_purchases_as_there_were(small_shop_lea
 
 
 def test_a_shop_too_small_to_teach_falls_back_to_combined_scores(knowledge: Knowledge) -> None:
-    ranker = fit_ranker(knowledge, np.zeros(5, np.int64), np.arange(5), 28, seed=0)
+    ranker = fit_ranker([Lesson(knowledge, np.zeros(5, np.int64), np.arange(5))], 28, seed=0)
 
     assert ranker.step == "combined"
     assert ranker.repeat is None and ranker.explore is None
