@@ -196,7 +196,8 @@ def _relative(proposals: Proposals) -> Floats:
         return proposals.score
     starts = np.flatnonzero(proposals.rank == 0)
     lengths = np.diff(np.append(starts, len(proposals.score)))
-    return proposals.score / np.repeat(proposals.score[starts], lengths)
+    best = np.maximum(proposals.score[starts], 1e-9)  # two of a family may have nothing in common: 0
+    return proposals.score / np.repeat(best, lengths)
 
 
 REPEAT_FEATURES = (
