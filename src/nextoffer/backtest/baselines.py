@@ -67,7 +67,7 @@ def als(counts: sp.csr_matrix, rows: Ints, k: int, new_only: bool, seed: int) ->
 
     with threadpool_limits(1, "blas"):  # the constructor looks, and warns of more threads
         model = AlternatingLeastSquares(random_state=seed)
-        model.fit(counts, show_progress=False)
+        model.fit(counts.copy(), show_progress=False)  # its solver asks for arrays that may be written
         ids, scores = model.recommend(rows, counts[rows], N=k, filter_already_liked_items=new_only)
     return np.where(scores <= -1e38, -1, ids).astype(np.int32)
 
