@@ -74,10 +74,11 @@ def als(counts: sp.csr_matrix, rows: Ints, k: int, new_only: bool, seed: int) ->
 
 def item_item(counts: sp.csr_matrix, rows: Ints, k: int, new_only: bool) -> Lists:
     """implicit's CosineRecommender with its defaults on the count of orders."""
-    from implicit.nearest_neighbours import CosineRecommender
+    from implicit.nearest_neighbours import ItemItemRecommender, normalize
 
-    model = CosineRecommender()
-    model.fit(counts, show_progress=False)
+    # what CosineRecommender.fit does, without its conversions of the matrix to and fro
+    model = ItemItemRecommender()
+    model.fit(normalize(counts.T).T.tocsr(), show_progress=False)
     ids, scores = model.recommend(rows, counts[rows], N=k, filter_already_liked_items=new_only)
     return np.where(scores <= 0, -1, ids).astype(np.int32)
 
