@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nextoffer.domain.arrays import Floats, Ints
+from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.features.catalogue import Catalogue
 from nextoffer.features.interactions import Features, Pairs
 from nextoffer.models.collaborative import (
@@ -71,11 +71,15 @@ class Products:
     def __len__(self) -> int:
         return len(self.n_orders)
 
-    def popular(self, n: int) -> Ints:
+    def popular(self, n: int, allowed: Bools | None = None) -> Ints:
         """Rows of the `n` products most customers bought in the last four weeks; ties by all time, row."""
-        order = np.lexsort((np.arange(len(self)), -self.n_customers, -self.share_28))
-        sold = order[self.n_orders[order] > 0]
-        return sold[:n]
+        sold = self.n_orders > 0
+        rows = np.flatnonzero(sold if allowed is None else sold & allowed)
+        if 0 < n < len(rows):  # a storefront asks for few of many: only those can be among them
+            share = self.share_28[rows]
+            rows = rows[share >= np.partition(share, -n)[-n]]
+        order = np.lexsort((rows, -self.n_customers[rows], -self.share_28[rows]))
+        return rows[order][:n]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -34,8 +34,7 @@ def popular(bundle: Bundle, p_any: float, allowed: Bools | None) -> Candidates:
     p_buy = P(orders) × the product's share of the buyers, which is smoothed, so that a quiet month is none.
     """
     products = bundle.knowledge.products
-    top = products.popular(len(products))
-    top = top[:N_POPULAR] if allowed is None else top[allowed[top]][:N_POPULAR]
+    top = products.popular(N_POPULAR, allowed)
     share = np.exp(products.log_share_28[top])
     return _candidates("for_you", "popular-now", top, np.full(len(top), -1), p_any * share)
 
