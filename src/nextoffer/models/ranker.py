@@ -122,6 +122,14 @@ def score_batch(ranker: Ranker, knowledge: Knowledge, rows: Ints) -> Scored:
     )
 
 
+def score_pairs(ranker: Ranker, knowledge: Knowledge) -> Floats:
+    """(n_pairs,) p_buy of every product a customer bought before."""
+    n = len(knowledge.customers)
+    blocks = (np.arange(start, min(start + 20_000, n)) for start in range(0, n, 20_000))
+    parts = [_p_repeat(ranker, knowledge, _repeat_rows(knowledge, rows)) for rows in blocks]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
 def fit_ranker(lessons: Sequence[Lesson], horizon_days: int, seed: int) -> Ranker:
     """Learn both views from what customers bought in the horizon after each of one or more moments."""
     views: dict[str, list[tuple[Floats, Bools]]] = {"repeat": [], "explore": []}
@@ -197,7 +205,7 @@ def _relative(proposals: Proposals) -> Floats:
     starts = np.flatnonzero(proposals.rank == 0)
     lengths = np.diff(np.append(starts, len(proposals.score)))
     best = np.maximum(proposals.score[starts], 1e-9)  # two of a family may have nothing in common: 0
-    return proposals.score / np.repeat(best, lengths)
+    return np.asarray(proposals.score / np.repeat(best, lengths))
 
 
 REPEAT_FEATURES = (
