@@ -8,7 +8,7 @@ from nextoffer.backtest import baselines
 from nextoffer.backtest.metrics import list_metrics, yes_no_metrics
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.models.knowledge import Knowledge
-from nextoffer.models.ranker import Lesson, Ranker, score_batch
+from nextoffer.models.ranker import Lesson, Ranker, score_batch, score_pairs
 from nextoffer.models.reorder import p_reorder
 
 Metrics = dict[str, dict[str, float]]
@@ -112,23 +112,13 @@ def _replenishment(ranker: Ranker, lesson: Lesson) -> Metrics:
     plain = p_reorder(knowledge.reorder, pairs.product[recent], *days, ranker.horizon_days)
     frequency = pairs.n_orders[recent] / (1.0 + pairs.first_age_days[recent])
     return {
-        "nextoffer": yes_no_metrics(_p_of_pairs(ranker, knowledge)[recent], again, probability=True),
+        "nextoffer": yes_no_metrics(score_pairs(ranker, knowledge)[recent], again, probability=True),
         "poisson_gamma": yes_no_metrics(plain, again, probability=True),
         "personal_frequency": yes_no_metrics(frequency, again, probability=False),
         "mean_gap": yes_no_metrics(
             baselines.mean_gap_score(knowledge, ranker.horizon_days)[recent], again, probability=False
         ),
     }
-
-
-def _p_of_pairs(ranker: Ranker, knowledge: Knowledge) -> Floats:
-    p_buy = np.zeros(len(knowledge.pairs.product), dtype=np.float32)
-    for start in range(0, len(knowledge.customers), BLOCK):
-        scored = score_batch(
-            ranker, knowledge, np.arange(start, min(start + BLOCK, len(knowledge.customers)))
-        )
-        p_buy[scored.pair[scored.repeat]] = scored.p_buy[scored.repeat]
-    return p_buy
 
 
 def _lapse(lesson: Lesson) -> Metrics:

@@ -76,10 +76,11 @@ def train(
     with nightly_lock(settings.models_dir), _kitchen(settings, as_of, watch) as (kitchen, history):
         before = _in_service(settings, signing_key)
         past = Past.of(kitchen, history.first_order_at)
+        with watch.stage("teach"):
+            ranker = past.ranker(as_of)
         with watch.stage("judge"):
             verdict = _judge_tonight(past, settings, as_of, before)
         with watch.stage("learn"):
-            ranker = past.ranker(as_of)
             ids, knowledge = learn_all(kitchen, as_of, before.knowledge.segments if before else None)
         with watch.stage("score"):
             bundle = score_all(kitchen, as_of, ids, knowledge, ranker)
