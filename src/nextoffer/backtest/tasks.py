@@ -6,7 +6,7 @@ import numpy as np
 
 from nextoffer.backtest import baselines
 from nextoffer.backtest.metrics import list_metrics, yes_no_metrics
-from nextoffer.domain.arrays import Bools, Floats, Ints
+from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.ranker import Lesson, Ranker, score_batch, score_pairs
 from nextoffer.models.reorder import p_reorder
