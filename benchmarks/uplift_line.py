@@ -31,12 +31,18 @@ ROOT = Path(__file__).resolve().parent.parent
 START, END = "<!-- uplift: made by `python benchmarks/uplift_line.py` -->", "<!-- /uplift -->"
 WEEKS, HOLDOUT = 4, 0.3
 LINE = {
-    "README.md": "> In a made-up shop whose truth is known, {treated:,} customers got three offers a week for four weeks "
-    "and {holdout:,}\n> got none. nextoffer measured **{difference:+.2f} EUR of revenue per customer** (95 % interval "
-    "{low:+.2f} to {high:+.2f});\n> what the offers truly caused was {truth:+.2f}.",
-    "README.ru.md": "> В вымышленном магазине, где правда известна, {treated} покупателей четыре недели получали по три "
-    "предложения,\n> а {holdout} — ни одного. nextoffer измерил **{difference:+.2f} EUR выручки на покупателя** (95-процентный "
-    "интервал\n> от {low:+.2f} до {high:+.2f}); на самом деле предложения принесли {truth:+.2f}.",
+    "README.md": (
+        "> In a made-up shop whose truth is known, {treated:,} customers got three offers a week for four weeks\n"
+        "> and {holdout:,} got none. nextoffer measured **{difference:+.2f} EUR of revenue per customer** (95 %\n"
+        "> interval {low:+.2f} to {high:+.2f}); what the offers truly caused was {truth:+.2f}.",
+        " The interval includes 0,\n> so `measure` says *not shown*: it takes more customers to prove this.",
+    ),
+    "README.ru.md": (
+        "> В вымышленном магазине, где правда известна, {treated} покупателей четыре недели получали по три\n"
+        "> предложения, а {holdout} — ни одного. nextoffer измерил **{difference:+.2f} EUR выручки на покупателя**\n"
+        "> (95-процентный интервал от {low:+.2f} до {high:+.2f}); на самом деле они принесли {truth:+.2f}.",
+        " Интервал включает 0,\n> поэтому `measure` пишет *not shown*: для доказательства нужно больше покупателей.",
+    ),
 }
 
 
@@ -58,13 +64,13 @@ def main() -> None:
         "high": effect.high,
         "truth": truth / effect.treated.n,
     }
-    for file, line in LINE.items():
+    unproven = effect.low <= 0 <= effect.high
+    for file, (line, caution) in LINE.items():
+        line = line.format(**figures) + (caution if unproven else "")
         text = (ROOT / file).read_text(encoding="utf-8")
         before, _, rest = text.partition(START)
-        (ROOT / file).write_text(
-            f"{before}{START}\n{line.format(**figures)}\n{END}{rest.partition(END)[2]}", encoding="utf-8"
-        )
-        print(line.format(**figures))
+        (ROOT / file).write_text(f"{before}{START}\n{line}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        print(line)
 
 
 def _live_and_measure(
