@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.models.candidates import N_RECENT, SOURCES, Proposals, bought_matrix, recent_history
+from nextoffer.models.candidates import N_RECENT, N_SIMILAR, SOURCES, Proposals, bought_matrix, recent_history
 
 
 def owned(bundle: Bundle, row: int) -> set[int]:
@@ -81,7 +81,7 @@ def test_similar_products_are_weighed_by_the_history_they_come_from(shop_bundle:
     knowledge = shop_bundle.knowledge
     rows = np.arange(len(knowledge.customers))
     position, product, weight = recent_history(knowledge, rows)
-    similarity = knowledge.similar.matrix().toarray().astype(np.float64)
+    similarity = knowledge.similar.matrix(N_SIMILAR).toarray().astype(np.float64)
     history = np.zeros((len(rows), len(knowledge.products)))
     history[position, product] = weight
     scores = history @ similarity

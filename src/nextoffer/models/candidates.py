@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from nextoffer.domain.arrays import Bools, Floats, Ints, ranges
-from nextoffer.models.collaborative import Neighbours, retrieve
+from nextoffer.domain.arrays import Floats, Ints, best_first, place_in_run, ranges
+from nextoffer.models.collaborative import Neighbours, contains, retrieve
 from nextoffer.models.knowledge import Knowledge
 
+N_SIMILAR = 25  # neighbours of each of these products that are looked at
 N_RECENT = 12  # products of a customer's history that speak for what they want next
 
 
@@ -55,10 +56,9 @@ def by_similar(knowledge: Knowledge, rows: Ints, bought: sp.csr_matrix) -> Propo
     """Products alike, by their buyers, to what the customer bought."""
     position, product, weight = recent_history(knowledge, rows)
     history = sp.csr_matrix((weight, (position, product)), shape=bought.shape)
-    scores = (history @ knowledge.similar.matrix()).tocsr()
-    scores.sort_indices()
+    scores = (history @ knowledge.similar.matrix(N_SIMILAR)).tocsr()
     position = np.repeat(np.arange(len(rows)), np.diff(scores.indptr))
-    keep = ~_contains(bought, position, scores.indices)
+    keep = ~contains(bought, position, scores.indices)
     position, product, score = position[keep], scores.indices[keep], scores.data[keep]
     return _best(position, product, score, np.full(len(position), -1, np.int32), 20)
 
@@ -81,7 +81,7 @@ def by_popularity(knowledge: Knowledge, rows: Ints, bought: sp.csr_matrix) -> Pr
     position = np.repeat(np.arange(len(rows)), len(top))
     product = np.tile(top, len(rows)).astype(np.int32)
     score = np.tile(knowledge.products.share_28[top] + np.float32(1e-9), len(rows))
-    keep = ~_contains(bought, position, product)
+    keep = ~contains(bought, position, product)
     position = position[keep]
     return _best(position, product[keep], score[keep], np.full(len(position), -1, np.int32), 15)
 
@@ -119,7 +119,7 @@ def recent_history(
     # newest first, then heaviest; rows of a customer are in product order, so ties end in the product
     order = np.lexsort((at, -pairs.weight[at], pairs.last_age_days[at], position))
     at, position = at[order], position[order]
-    top = _place(position) < N_RECENT
+    top = place_in_run(position) < N_RECENT
     at = at[top]
     return position[top], pairs.product[at], np.sqrt(pairs.weight[at])
 
@@ -133,14 +133,16 @@ def _through(
     n: int,
 ) -> Proposals:
     """Neighbours of the customers' products: scores added up, `because` is the strongest contributor."""
+    by_source = best_first(position, product)  # so that ties go to the lowest `because`
+    position, product = position[by_source], product[by_source]
     counts = np.minimum(neighbours.indptr[product + 1] - neighbours.indptr[product], per_product)
     at = ranges(neighbours.indptr[product], counts)
     where = np.repeat(position, counts)
     via = np.repeat(product, counts)
     target, score = neighbours.product[at], neighbours.score[at]
-    keep = ~_contains(bought, where, target)
+    keep = ~contains(bought, where, target)
     where, via, target, score = where[keep], via[keep], target[keep], score[keep]
-    order = np.lexsort((via, -score, target, where))
+    order = best_first(where, target, score, product_first=True)
     where, via, target, score = where[order], via[order], target[order], score[order]
     first = np.ones(len(where), dtype=bool)
     first[1:] = (where[1:] != where[:-1]) | (target[1:] != target[:-1])
@@ -151,9 +153,9 @@ def _through(
 
 def _best(position: Ints, product: Ints, score: Floats, because: Ints, n: int) -> Proposals:
     """The best `n` of each customer, ties by product."""
-    order = np.lexsort((product, -score, position))
+    order = best_first(position, product, score)
     position = position[order]
-    place = _place(position)
+    place = place_in_run(position)
     top = place < n
     chosen = order[top]
     return Proposals(
@@ -163,24 +165,3 @@ def _best(position: Ints, product: Ints, score: Floats, because: Ints, n: int) -
         because[chosen].astype(np.int32),
         place[top].astype(np.int32),
     )
-
-
-def _place(group: Ints) -> npt.NDArray[np.int64]:
-    """0, 1, 2, … within each run of equal values of a sorted column."""
-    start = np.ones(len(group), dtype=bool)
-    start[1:] = group[1:] != group[:-1]
-    starts = np.flatnonzero(start)
-    lengths = np.diff(np.append(starts, len(group)))
-    return np.arange(len(group), dtype=np.int64) - np.repeat(starts, lengths)
-
-
-def _contains(matrix: sp.csr_matrix, row: Ints, column: Ints) -> Bools:
-    """Whether (row, column) is an entry of a matrix with sorted columns."""
-    n = matrix.shape[1]
-    have = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * n + matrix.indices
-    want = np.asarray(row, dtype=np.int64) * n + column
-    at = np.searchsorted(have, want)
-    found: Bools = np.zeros(len(want), dtype=bool)
-    inside = at < len(have)
-    found[inside] = have[at[inside]] == want[inside]
-    return found

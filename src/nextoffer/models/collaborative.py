@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from nextoffer.domain.arrays import Floats, Ints, ranges
+from nextoffer.domain.arrays import Bools, Floats, Ints, ranges
 
 N_FACTORS = 64
 REGULARIZATION = 10.0
@@ -19,6 +19,7 @@ ITERATIONS = 15
 # A matrix product rounds a row by the number of rows and by the row's place among them. So customers are
 # multiplied this many at a time, each always in the same place: who asks with whom cannot change a slate.
 BLOCK = 64
+LIGHT = 64  # products bought, up to which they are left out after the search
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,10 +49,16 @@ class Neighbours:
         cut = slice(start, end if n is None else min(end, start + n))
         return self.product[cut], self.score[cut]
 
-    def matrix(self) -> sp.csr_matrix:
-        """(n_products, n_products) sparse scores."""
+    def matrix(self, n_best: int | None = None) -> sp.csr_matrix:
+        """(n_products, n_products) sparse scores, of the `n_best` neighbours of each product."""
         n = len(self.indptr) - 1
-        return sp.csr_matrix((self.score, self.product, self.indptr), shape=(n, n))
+        counts = np.diff(self.indptr)
+        if n_best is None or not len(counts) or counts.max() <= n_best:
+            return sp.csr_matrix((self.score, self.product, self.indptr), shape=(n, n))
+        counts = np.minimum(counts, n_best)
+        at = ranges(self.indptr[:-1], counts)
+        indptr = np.concatenate([[0], np.cumsum(counts)])
+        return sp.csr_matrix((self.score[at], self.product[at], indptr), shape=(n, n))
 
 
 def fit_factors(
@@ -106,35 +113,66 @@ def retrieve(factors: Factors, rows: Ints, bought: sp.csr_matrix, n: int) -> tup
     Parameters
     ----------
     rows : (m,) customers asked for
-    bought : (m, n_products) sparse, whose entries are left out
+    bought : (m, n_products) sparse with sorted columns, whose entries are left out
     """
-    from implicit.cpu.topk import topk
     from threadpoolctl import threadpool_limits
 
     n = min(n, len(factors.product))
     product = np.full((len(rows), n), -1, dtype=np.int32)
     score = np.zeros((len(rows), n), dtype=np.float32)
+    light = np.diff(bought.indptr) <= LIGHT
     with threadpool_limits(1, "blas"):
-        for asked in _blocks(rows):
-            place = rows[asked] % BLOCK
-            padded = np.zeros((BLOCK, factors.customer.shape[1]), dtype=np.float32)
-            padded[place] = factors.customer[rows[asked]]
-            known = _placed(bought, asked, place)
-            found, values = topk(factors.product, padded, n, filter_query_items=known, num_threads=1)
-            product[asked], score[asked] = found[place], values[place]
+        for asked in _blocks(rows, np.flatnonzero(~light)):
+            known = _placed(bought, asked, rows[asked] % BLOCK)
+            product[asked], score[asked] = _top(factors, rows[asked], n, known)
+        # Leaving out inside implicit costs as much as the search: most customers' few products are left out
+        # here, from lists long enough to hold them all.
+        longer = min(n + LIGHT, len(factors.product))
+        for asked in _blocks(rows, np.flatnonzero(light)):
+            found, values = _top(factors, rows[asked], longer, None)
+            known = contains(bought, np.repeat(asked, longer), found.ravel()).reshape(found.shape)
+            values[known] = -np.inf
+            best = np.argsort(known, axis=1, kind="stable")[:, :n]
+            product[asked] = np.take_along_axis(found, best, axis=1)
+            score[asked] = np.take_along_axis(values, best, axis=1)
     # implicit pads short lists with products already bought, at −3.4e38
     short = score <= -1e38
     product[short], score[short] = -1, 0.0
     return product, score
 
 
-def _blocks(rows: Ints) -> list[Ints]:
-    """Positions in `rows`, at most BLOCK at a time, of customers who stand in different places of a block."""
+def _top(factors: Factors, rows: Ints, n: int, known: sp.csr_matrix | None) -> tuple[Ints, Floats]:
+    """Best `n` products of at most BLOCK customers in different places of a block."""
+    from implicit.cpu.topk import topk
+
     place = rows % BLOCK
+    padded = np.zeros((BLOCK, factors.customer.shape[1]), dtype=np.float32)
+    padded[place] = factors.customer[rows]
+    found, values = topk(factors.product, padded, n, filter_query_items=known, num_threads=1)
+    return found[place], values[place]
+
+
+def contains(matrix: sp.csr_matrix, row: Ints, column: Ints) -> Bools:
+    """Whether each (row, column) is an entry of a matrix with sorted columns."""
+    n = matrix.shape[1]
+    have = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * n + matrix.indices
+    want = np.asarray(row, dtype=np.int64) * n + column
+    at = np.searchsorted(have, want)
+    found: Bools = np.zeros(len(want), dtype=bool)
+    inside = at < len(have)
+    found[inside] = have[at[inside]] == want[inside]
+    return found
+
+
+def _blocks(rows: Ints, chosen: Ints) -> list[Ints]:
+    """The chosen positions in `rows`, at most BLOCK at a time, of customers in different places of a block."""
+    if not len(chosen):
+        return []
+    place = rows[chosen] % BLOCK
     order = np.argsort(place, kind="stable")
-    turn = np.arange(len(rows)) - np.searchsorted(place[order], place[order])
+    turn = np.arange(len(chosen)) - np.searchsorted(place[order], place[order])
     by_turn = np.argsort(turn, kind="stable")
-    return np.split(order[by_turn], np.flatnonzero(np.diff(turn[by_turn])) + 1) if len(rows) else []
+    return np.split(chosen[order[by_turn]], np.flatnonzero(np.diff(turn[by_turn])) + 1)
 
 
 def _placed(bought: sp.csr_matrix, asked: Ints, place: Ints) -> sp.csr_matrix:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nextoffer.domain.arrays import Bools, Floats, Ints, ranges
+from nextoffer.domain.arrays import Bools, Floats, Ints, best_first, ranges
 from nextoffer.models.candidates import SOURCES, Proposals, bought_matrix
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.reorder import expected_gap_days, p_reorder
@@ -105,7 +105,7 @@ def score_batch(ranker: Ranker, knowledge: Knowledge, rows: Ints) -> Scored:
     p_fresh = _p_explore(ranker, knowledge, fresh)
     position = np.concatenate([again.position, fresh.position])
     product = np.concatenate([again.product, fresh.product])
-    order = np.lexsort((product, position))
+    order = best_first(position, product)
     absent = np.full(len(again.position), -1, dtype=np.int32)
 
     def ordered(column: Ints) -> Ints:
@@ -180,7 +180,7 @@ def _explore_rows(knowledge: Knowledge, rows: Ints) -> _Rows:
     proposals = {name: source(knowledge, rows, bought) for name, source in SOURCES.items()}
     n = len(knowledge.products)
     keys = {name: proposal.position * n + proposal.product for name, proposal in proposals.items()}
-    union = np.unique(np.concatenate(list(keys.values())))
+    union = _distinct_sorted(np.concatenate(list(keys.values())))
     position, product = union // n, (union % n).astype(np.int32)
     rank, score, because = {}, {}, {}
     for name, proposal in proposals.items():
@@ -190,6 +190,12 @@ def _explore_rows(knowledge: Knowledge, rows: Ints) -> _Rows:
         because[name] = _spread(at, proposal.because, len(union), -1, np.int32)
     pair = np.full(len(union), -1, dtype=np.int64)
     return _Rows(position, rows[position], product, pair, rank, score, because)
+
+
+def _distinct_sorted(keys: Ints) -> Ints:
+    """np.unique by sorting, which is several times as fast as its hash table on keys like these."""
+    keys = np.sort(keys)
+    return keys[np.r_[True, keys[1:] != keys[:-1]]] if len(keys) else keys
 
 
 def _spread(at: Ints, values: Ints | Floats, n: int, absent: float, dtype: type) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.arrays import Bools, Ints, first_of_each
+from nextoffer.domain.arrays import Bools, Ints, best_of_each
 from nextoffer.domain.offers import KIND, REASON, Candidates
 from nextoffer.models.ranker import Scored, score_batch
 
@@ -47,9 +47,7 @@ def proposals(
     catalogue = bundle.catalogue
     margin = np.maximum(catalogue.price[product] - catalogue.unit_cost[product], 0)
     worth = p_buy * (1.0 - p_buy) * margin
-    keep = first_of_each(position, -p_buy, product, PER_KIND) | first_of_each(
-        position, -worth, product, PER_KIND
-    )
+    keep = best_of_each(position, p_buy, product, PER_KIND) | best_of_each(position, worth, product, PER_KIND)
     n = int(keep.sum())
     return Candidates(
         position[keep].astype(np.int32),

@@ -107,7 +107,7 @@ def export(
         customers=len(people.email),
         left_out=_left_out(shop, ledger, (name, run_on), now, causes, decisions),
         repeated=repeated,
-        cost_at_most=float(round(sum(_costs(treated)), 2)),
+        cost_at_most=float(sum(_costs(treated), Decimal(0))),
     )
 
 

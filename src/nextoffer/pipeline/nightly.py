@@ -14,7 +14,7 @@ import numpy as np
 
 from nextoffer import __version__
 from nextoffer.backtest import backtest, judge
-from nextoffer.bundle.bundle import Bundle, CustomerIds, StoredCandidates, open_bundle, write_parts
+from nextoffer.bundle.bundle import LANGUAGES, Bundle, CustomerIds, StoredCandidates, open_bundle, write_parts
 from nextoffer.bundle.lock import nightly_lock
 from nextoffer.bundle.store import Manifest, stage
 from nextoffer.config import Settings
@@ -22,7 +22,7 @@ from nextoffer.domain.arrays import Strings
 from nextoffer.domain.history import History
 from nextoffer.domain.offers import Candidates
 from nextoffer.errors import BundleError, NoBundleError
-from nextoffer.features.catalogue import read_catalogue
+from nextoffer.features.catalogue import read_catalogue, read_languages
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.ranker import Ranker
 from nextoffer.models.recipe import Kitchen, Past, learn_all
@@ -125,9 +125,15 @@ def score_all(
 ) -> Bundle:
     """Tonight's bundle: every customer's candidates, scored block by block on all cores."""
     from joblib import Parallel, delayed, effective_n_jobs
+    from threadpoolctl import threadpool_limits
 
     nothing = Candidates(*(np.zeros(0, dtype) for dtype in ("i4", "i1", "i4", "i4", "i1", "f4")))
-    parts = (CustomerIds(ids), kitchen.catalogue, knowledge, ranker)
+    parts = (
+        CustomerIds(ids, read_languages(kitchen.engine, ids, LANGUAGES)),
+        kitchen.catalogue,
+        knowledge,
+        ranker,
+    )
     bare = Bundle.make("", as_of, *parts, StoredCandidates.of(nothing, len(ids)))
 
     def score_block(start: int) -> Candidates:
@@ -136,7 +142,8 @@ def score_all(
         return Candidates(found.customer + np.int32(start), *(getattr(found, n) for n in found.__slots__[1:]))
 
     jobs = Parallel(n_jobs=effective_n_jobs(-1), prefer="threads", return_as="generator")
-    blocks = list(jobs(delayed(score_block)(start) for start in range(0, len(ids), BLOCK)))
+    with threadpool_limits(1, "blas"):  # one limit for all threads: each setting its own would race
+        blocks = list(jobs(delayed(score_block)(start) for start in range(0, len(ids), BLOCK)))
     return Bundle.make("", as_of, *parts, StoredCandidates.of(Candidates.concat(blocks), len(ids)))
 
 
@@ -201,7 +208,7 @@ def _manifest(
     verdict: Verdict,
     watch: Stopwatch,
 ) -> Manifest:
-    rows = {name: _row_counts(report) for name, report in history.reports.items()}
+    rows: dict[str, Any] = {name: _row_counts(report) for name, report in history.reports.items()}
     rows |= {"customers": len(bundle.customer_ids.ids), "products": len(bundle.catalogue)}
     return Manifest(
         as_of=as_of,
