@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 from time import perf_counter
 
+from nextoffer.bundle.lock import is_held, locked
 from nextoffer.config import Settings
 
 Progress = Callable[[str], None]
@@ -41,13 +42,19 @@ class Stopwatch:
 
 @contextmanager
 def workspace(settings: Settings) -> Iterator[Path]:
-    """A folder for tables and spilled data beside the bundles; removed at the end, whatever happens."""
-    settings.work_dir.mkdir(parents=True, exist_ok=True)
-    folder = Path(mkdtemp(prefix="job-", dir=settings.work_dir))
-    try:
+    """A folder for tables and spilled data beside the bundles; removed at the end, whatever happens.
+
+    A killed process cannot remove its own, so whoever comes next does: the living hold the lock in theirs.
+    """
+    with ExitStack() as held:
+        with locked(settings.work_dir / ".guard"):
+            for left in settings.work_dir.glob("job-*"):
+                if not is_held(left / ".lock"):
+                    shutil.rmtree(left, ignore_errors=True)
+            folder = Path(mkdtemp(prefix="job-", dir=settings.work_dir))
+            held.callback(shutil.rmtree, folder, ignore_errors=True)
+            held.enter_context(locked(folder / ".lock"))
         yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def as_of_moment(settings: Settings, day: date | datetime | None, now: datetime) -> datetime:
