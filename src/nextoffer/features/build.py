@@ -8,6 +8,7 @@ from pathlib import Path
 
 from nextoffer.engines.engine import Engine
 from nextoffer.errors import TooLittleHistoryError
+from nextoffer.features.catalogue import Catalogue, priced_at, read_catalogue
 from nextoffer.features.interactions import Features, Int32, load_features, load_labels
 
 SQL_FILES = (
@@ -96,3 +97,17 @@ def build_labels(engine: Engine, out: Path, as_of: datetime, until: datetime) ->
     params = dict(zip(("as_of", "until"), moments, strict=True))
     engine.sql(sql_text("labels"), params, out / "labels.parquet")
     return load_labels(out)
+
+
+def known_catalogue(
+    engine: Engine, out: Path, as_of: datetime, currency: str, margin_share: float, derived: bool
+) -> Catalogue:
+    """The catalogue as it may be known at `as_of`; `derived` where the shop gives no product table."""
+    catalogue = read_catalogue(engine, currency, margin_share)
+    if not derived:
+        return catalogue
+    moment = as_of.astimezone(UTC).replace(tzinfo=None)
+    engine.sql(sql_text("last_price"), {"as_of": moment}, out / "last_price.parquet")
+    table = engine.arrow("SELECT product_id, unit_price FROM last_price ORDER BY product_id")
+    ids, prices = (table[name].combine_chunks() for name in ("product_id", "unit_price"))
+    return priced_at(catalogue, ids, prices, margin_share)

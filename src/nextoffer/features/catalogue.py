@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +77,19 @@ def read_catalogue(engine: Engine, currency: str, margin_share: float) -> Catalo
         restricted=_numbers(table, "restricted").astype(bool),
         hidden=_numbers(table, "hidden").astype(bool),
     )
+
+
+def priced_at(
+    catalogue: Catalogue, product_ids: pa.Array, prices: pa.Array, margin_share: float
+) -> Catalogue:
+    """The catalogue with these list prices in currency units; a product without one has none (0).
+
+    For a shop that gives no product table: its last prices must be those known at the date, not the newest.
+    """
+    at = pc.index_in(catalogue.ids.to_arrow(), product_ids.cast(pa.large_string()))
+    known = pc.fill_null(prices.take(at), 0.0).to_numpy(zero_copy_only=False)
+    price = np.rint(known * 10.0**catalogue.digits).astype(np.int64)
+    return replace(catalogue, price=price, unit_cost=np.rint(price * (1.0 - margin_share)).astype(np.int64))
 
 
 def read_languages(engine: Engine, customer_ids: Strings, languages: tuple[str, ...]) -> Ints:

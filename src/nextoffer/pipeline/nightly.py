@@ -22,7 +22,8 @@ from nextoffer.domain.arrays import Strings
 from nextoffer.domain.history import History
 from nextoffer.domain.offers import Candidates
 from nextoffer.errors import BundleError, NoBundleError
-from nextoffer.features.catalogue import read_catalogue, read_languages
+from nextoffer.features.build import known_catalogue
+from nextoffer.features.catalogue import read_languages
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.ranker import Ranker
 from nextoffer.models.recipe import Kitchen, Past, learn_all
@@ -165,7 +166,8 @@ def _kitchen(settings: Settings, as_of: datetime, watch: Stopwatch) -> Iterator[
         scratch.mkdir()
         with DuckDBEngine(settings.engine, scratch) as engine:
             engine.tables(history.folder)
-            catalogue = read_catalogue(engine, settings.currency, settings.margin.default_share)
+            margin_share, derived = settings.margin.default_share, "products" not in history.given
+            catalogue = known_catalogue(engine, scratch, as_of, settings.currency, margin_share, derived)
             yield (
                 Kitchen(
                     engine,
