@@ -121,12 +121,16 @@ def test_a_missing_column_is_named(orders: pd.DataFrame) -> None:
         nextoffer.fit(orders.drop(columns="unit_price"))
 
 
-def test_close_removes_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def untaught_shop(monkeypatch: pytest.MonkeyPatch) -> Shop:
+    """A shop of one line that nothing was learned from."""
     monkeypatch.setattr("nextoffer.notebook.train", lambda *a, **k: SimpleNamespace())
     columns = {name: ["a"] for name in ("order_id", "product_id")}
     frame = pd.DataFrame({**columns, "quantity": [1], "unit_price": [1.0], "ordered_at": ["2026-01-01"]})
+    return nextoffer.fit(frame, "2026-01-02")
 
-    shop = nextoffer.fit(frame, "2026-01-02")
+
+def test_close_removes_the_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    shop = untaught_shop(monkeypatch)
     folder = shop._folder
     assert folder is not None and (folder / "orders.parquet").exists()
     shop.close()
@@ -135,11 +139,7 @@ def test_close_removes_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_forgotten_shop_takes_its_folder_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nextoffer.notebook.train", lambda *a, **k: SimpleNamespace())
-    columns = {name: ["a"] for name in ("order_id", "product_id")}
-    frame = pd.DataFrame({**columns, "quantity": [1], "unit_price": [1.0], "ordered_at": ["2026-01-01"]})
-
-    shop = nextoffer.fit(frame, "2026-01-02")
+    shop = untaught_shop(monkeypatch)
     folder = shop._folder
     del shop
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -141,15 +142,34 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Shell, list[Ran]]:
-    """The README's shell examples, one after the other: afterwards there is a trained shop."""
-    folder = tmp_path_factory.mktemp("reader")
+    """The README's shell examples, one after the other: afterwards there is a trained shop.
+
+    Walked once, also when several processes run the tests: the first walks, the others wait and look.
+    """
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder = shared / "reader"
+    with (shared / "reader.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            walk(folder)
+    ran, cwd = json.loads((folder / "walked.json").read_text())
+    blocks = chosen("bash", "shop", ["README.md"])
+    steps = [Ran(block, *done) for block, done in zip(blocks, ran, strict=True)]
+    return Shell(Path(cwd), folder / "bin"), steps
+
+
+def walk(folder: Path) -> None:
     shutil.copytree(ROOT / "data" / "sample", folder / "data" / "sample")
     (folder / "bin").mkdir()
     shim = folder / "bin" / "nextoffer"
     shim.write_text(SHIM.format(python=sys.executable))
     shim.chmod(0o755)
     shell = Shell(folder, folder / "bin")
-    return shell, [shell.run(block) for block in chosen("bash", "shop", ["README.md"])]
+    ran = [shell.run(block) for block in chosen("bash", "shop", ["README.md"])]
+    steps = [(step.code, step.out, step.err) for step in ran]
+    (folder / "walked.json").write_text(json.dumps((steps, str(shell.cwd))))
 
 
 @pytest.fixture
