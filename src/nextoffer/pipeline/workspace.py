@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,8 +16,10 @@ from time import perf_counter
 
 from nextoffer.bundle.lock import is_held, locked
 from nextoffer.config import Settings
+from nextoffer.errors import BundleError
 
 Progress = Callable[[str], None]
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def quiet(_: str) -> None:
@@ -45,8 +49,12 @@ def workspace(settings: Settings) -> Iterator[Path]:
     """A folder for tables and spilled data beside the bundles; removed at the end, whatever happens.
 
     A killed process cannot remove its own, so whoever comes next does: the living hold the lock in theirs.
+
+    Raises
+    ------
+    BundleError : the disk is full, or the folder cannot be made
     """
-    with ExitStack() as held:
+    with ExitStack() as held, _room(settings.work_dir):
         with locked(settings.work_dir / ".guard"):
             for left in settings.work_dir.glob("job-*"):
                 if not is_held(left / ".lock"):
@@ -55,6 +63,23 @@ def workspace(settings: Settings) -> Iterator[Path]:
             held.callback(shutil.rmtree, folder, ignore_errors=True)
             held.enter_context(locked(folder / ".lock"))
         yield folder
+
+
+@contextmanager
+def _room(folder: Path) -> Iterator[None]:
+    """Say in one message that the disk is full, whoever noticed it."""
+    import duckdb
+
+    try:
+        yield
+    except (OSError, duckdb.Error) as error:
+        if getattr(error, "errno", None) not in _FULL and os.strerror(errno.ENOSPC) not in str(error):
+            raise
+        free = shutil.disk_usage(folder.parent).free / 1e6
+        raise BundleError(
+            f"the disk is full: {folder} has {free:.1f} MB free, too little to work in; what served before still "
+            "serves. Make room, e.g. with: nextoffer bundles prune --keep 1, or set models_dir in nextoffer.toml"
+        ) from None
 
 
 def as_of_moment(settings: Settings, day: date | datetime | None, now: datetime) -> datetime:
