@@ -151,7 +151,7 @@ def recommend(
     all_customers: Annotated[bool, typer.Option("--all", help="Every customer, as Parquet (--out).")] = False,
     out: Annotated[Path | None, typer.Option(help="With --all: the Parquet file to write.")] = None,
     order_by: Annotated[str, typer.Option(help="With --all: expected_profit or p_buy.")] = "expected_profit",
-    language: Annotated[str, typer.Option(help="en or ru.")] = "en",
+    language: Annotated[str, typer.Option(help="en or ru; default: the customer's own, else en.")] = "",
     json: Json = False,
 ) -> None:
     """One customer's offers and why, or everyone's. For analysis: ignores holdout, consent and caps."""

@@ -26,7 +26,8 @@ from nextoffer.domain.offers import SlateRequest
 from nextoffer.engines.duckdb import DuckDBEngine
 from nextoffer.errors import BundleCorruptError
 from nextoffer.features.catalogue import read_catalogue
-from nextoffer.models.recipe import Kitchen, learn_all, teach
+from nextoffer.models.ranker import Ranker
+from nextoffer.models.recipe import Kitchen, learn_all
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.recommend import recommend, score
 from nextoffer.plugins import OFFER_KINDS
@@ -75,7 +76,7 @@ def train(settings: Settings, as_of: datetime, scratch: Path) -> str:
         manifest = Manifest(as_of, 0, "test", rows={"horizon_days": settings.horizon_days})
         n = len(knowledge.customers)
         none = StoredCandidates(np.zeros(n + 1, np.int64), *(np.zeros(0, np.int64) for _ in range(5)))
-        parts = (CustomerIds(ids), catalogue, knowledge, teach(kitchen, None))
+        parts = (CustomerIds(ids), catalogue, knowledge, Ranker(kitchen.horizon_days, "combined", None, None))
         empty = Bundle.make("", as_of, *parts, none, manifest)
         stored = StoredCandidates.of(score(empty, np.arange(n), OFFER_KINDS), n)
         bundle = Bundle.make("", as_of, *parts, stored, manifest)

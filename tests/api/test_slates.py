@@ -107,9 +107,6 @@ def test_lists_of_a_query_may_be_repeated_or_joined_by_commas(world):
     [
         ("ru-RU,en;q=0.5", "ru"),
         ("de, ru;q=0.3, en;q=0.8", "en"),
-        ("fr", "en"),
-        ("ru;q=0", "en"),
-        (";;q=x,", "en"),
     ],
 )
 def test_reasons_come_in_the_language_the_browser_asks_for(world, header, language):
@@ -118,6 +115,14 @@ def test_reasons_come_in_the_language_the_browser_asks_for(world, header, langua
     assert world.bundle.requests[-1].language == language
     assert answer.headers["content-language"] == language
     assert "Accept-Language" in answer.headers["vary"]
+
+
+@pytest.mark.parametrize("header", ["fr", "ru;q=0", ";;q=x,"])
+def test_where_no_language_of_ours_is_asked_for_the_customers_own_decides(world, header):
+    answer = world.get("/v1/customers/17850/offers", headers={"Accept-Language": header})
+
+    assert world.bundle.requests[-1].language == ""
+    assert "content-language" not in answer.headers
 
 
 def test_the_decision_is_in_the_ledger_under_the_token_before_the_answer(world):

@@ -178,7 +178,8 @@ class Routes:
             {"name": self._settings.experiment.name, "group": group} if caller.is_server else None,
             asked.explain,
         )
-        return wire.json_response(body, headers={"content-language": language, **ALLOW_LANGUAGE})
+        told = {"content-language": language} if language else {}
+        return wire.json_response(body, headers={**told, **ALLOW_LANGUAGE})
 
     def _slate(
         self,

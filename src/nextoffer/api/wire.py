@@ -119,17 +119,19 @@ class RelatedQuery(_Request):
 
 
 def language_of(locale: str | None, accept_language: str | None) -> str:
-    """`ru` or `en`: the locale if it is one of them, else the first of Accept-Language that is, else English.
+    """`ru` or `en`: the locale if it is one of them, else the first of Accept-Language that is.
 
-    >>> language_of(None, "de;q=0.9, ru-RU;q=0.8, en;q=0.1"), language_of("en_GB", "ru")
-    ('ru', 'en')
+    Empty if neither is asked for: then the customer's own language decides, else English.
+
+    >>> language_of(None, "de;q=0.9, ru-RU;q=0.8, en;q=0.1"), language_of("en_GB", "ru"), language_of(None, "de")
+    ('ru', 'en', '')
     """
     wishes = [locale] if locale else []
     if accept_language:
         weighted = [_weighted(part) for part in accept_language[:200].split(",")]
         wishes += [tag for weight, tag in sorted(weighted, key=lambda wish: -wish[0]) if weight > 0]
     languages = (re.split(r"[-_]", wish.strip().lower())[0] for wish in wishes)
-    return next((language for language in languages if language in ("en", "ru")), "en")
+    return next((language for language in languages if language in ("en", "ru")), "")
 
 
 def slate_request(
