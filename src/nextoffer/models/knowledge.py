@@ -28,7 +28,8 @@ class Customers:
     """One row per customer with a purchase, in the order of the sorted ids; counts net of returns.
 
     Days are ages before as_of; money is currency units; `segment` indexes domain.tables.SEGMENTS; p_buy is
-    P(any order within the horizon), p_lapsed = P(no order within 180 days).
+    P(any order within the horizon), p_lapsed = P(no order within 180 days); `log_again_28` is the log share of
+    the products they bought earlier that they bought again in the last 28 days.
     """
 
     recency_days: Ints
@@ -37,6 +38,7 @@ class Customers:
     n_lines: Ints
     monetary: Floats
     log_unit_price: Floats
+    log_again_28: Floats
     cluster: Ints
     segment: Ints
     p_buy: Floats
@@ -53,7 +55,8 @@ class Customers:
 class Products:
     """One row per product of the catalogue: how it sells. Shares are of all customers who bought lately.
 
-    `trend` is the log of the last 10 days' pace against the last 28 days'.
+    `trend` is the log of the last 10 days' pace against the last 28 days', `log_again_28` the log share of its
+    earlier buyers who bought it again in the last 28 days, `log_new_28` the log number of its new buyers.
     """
 
     n_orders: Ints
@@ -66,6 +69,8 @@ class Products:
     log_last_age: Floats
     rebuy_share: Floats
     log_unit_price: Floats
+    log_again_28: Floats
+    log_new_28: Floats
     last_age_days: Ints
 
     def __len__(self) -> int:
@@ -149,6 +154,7 @@ def learn(
         n_lines=rfm.n_lines,
         monetary=monetary,
         log_unit_price=_usual_price(pairs, products),
+        log_again_28=_log_again(pairs, pairs.customer(), len(rfm.recency_days)),
         cluster=cluster,
         segment=segment_codes(segments, cluster),
         p_buy=life[horizon_days].p_buy,
@@ -174,7 +180,8 @@ def learn(
 
 def describe_products(features: Features) -> Products:
     """How each product sells, from the popularity table; a product never sold has zero counts."""
-    sold = features.popularity
+    sold, pairs = features.popularity, features.pairs
+    new = np.bincount(pairs.product[pairs.first_age_days < 28], minlength=len(sold.n_orders))
     lately = max(int((features.rfm.recency_days < 28).sum()), 1)
     everyone = max(len(features.rfm.recency_days), 1)
     share_28 = sold.n_customers_28 / lately
@@ -191,6 +198,8 @@ def describe_products(features: Features) -> Products:
         log_last_age=np.log1p(sold.last_age_days).astype(np.float32),
         rebuy_share=((sold.n_repeat_customers + 1.0) / (sold.n_customers + 5.0)).astype(np.float32),
         log_unit_price=np.log(np.maximum(unit_price, 1.0)).astype(np.float32),
+        log_again_28=_log_again(pairs, pairs.product, len(sold.n_orders)),
+        log_new_28=np.log(new + 0.5).astype(np.float32),
         last_age_days=sold.last_age_days.astype(np.int32),
     )
 
@@ -200,3 +209,12 @@ def _usual_price(pairs: Pairs, products: Products) -> Floats:
     owner = np.repeat(np.arange(len(pairs.indptr) - 1), np.diff(pairs.indptr))
     total = np.bincount(owner, products.log_unit_price[pairs.product], minlength=len(pairs.indptr) - 1)
     return (total / np.maximum(np.diff(pairs.indptr), 1)).astype(np.float32)
+
+
+def _log_again(pairs: Pairs, group: Ints, n: int) -> Floats:
+    """(n,) log share of each group's pairs older than 28 days that were bought in the last 28, shrunk."""
+    old = pairs.first_age_days >= 28
+    again = old & (pairs.last_age_days < 28)
+    usual = (again.sum() + 0.5) / (old.sum() + 1.0)
+    share = (np.bincount(group[again], minlength=n) + 5 * usual) / (np.bincount(group[old], minlength=n) + 5)
+    return np.asarray(np.log(share), dtype=np.float32)

@@ -27,6 +27,8 @@ from nextoffer.models.reorder import expected_gap_days, p_reorder
 # Knots lie at these quantiles of a feature: dense in the upper tail, where the few products live that a
 # customer is most likely to buy, and out to the extremes, so that the most frequent of them stay apart.
 QUANTILES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.998, 1.0)
+# Features added for their drift, not their peaks, stay flat in the tails: out there they misled.
+FLAT_TAILS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.98)
 N_KNOTS = len(QUANTILES)
 MIN_POSITIVES = 100
 MAX_ROWS = 300_000
@@ -214,6 +216,16 @@ def _relative(proposals: Proposals) -> Floats:
     return np.asarray(proposals.score / np.repeat(best, lengths))
 
 
+FLAT = (
+    "log_product_again_28",
+    "log_product_new_28",
+    "log_customer_again_28",
+    "log_lines_per_product",
+    "log_price_ratio_repeat",
+    "log_revenue",
+    "log_own_gap_ratio",
+    "log_first_age",
+)
 REPEAT_FEATURES = (
     "logit_p_reorder",
     "log_n_orders",
@@ -230,6 +242,7 @@ REPEAT_FEATURES = (
     "log_frequency",
     "log_recency",
     "log_basket_size",
+    *FLAT,
 )
 
 
@@ -253,7 +266,21 @@ def _repeat_features(knowledge: Knowledge, rows: _Rows) -> Floats:
         products.log_last_age[product],
         products.rebuy_share[product],
         *_customer_features(knowledge, customer),
+        products.log_again_28[product],
+        products.log_new_28[product],
+        customers.log_again_28[customer],
+        np.log(customers.n_lines[customer] / (pairs.indptr[customer + 1] - pairs.indptr[customer])),
+        products.log_unit_price[product] - customers.log_unit_price[customer],
+        np.log1p(np.maximum(pairs.revenue[pair], 0)),
+        _log_own_gap_ratio(n_days, first, last),
+        np.log1p(first),
     )
+
+
+def _log_own_gap_ratio(n_days: Ints, first: Ints, last: Ints) -> Floats:
+    """Log of the time since the last purchase in units of the pair's mean gap; 0 after one purchase."""
+    gap = np.maximum((first - last) / np.maximum(n_days - 1, 1), 1.0)
+    return np.where(n_days > 1, np.log((last + 1.0) / gap), 0.0)
 
 
 EXPLORE_FEATURES = (
@@ -356,7 +383,8 @@ def _fit_curves(
     if y.sum() < MIN_POSITIVES or (~y).sum() < MIN_POSITIVES:
         return None
     x, y, weight = _sample(x, y, rng)
-    knots = _distinct(np.quantile(x, QUANTILES, axis=0).T)
+    quantiles = [FLAT_TAILS if name in FLAT else QUANTILES for name in names]
+    knots = _distinct(np.stack([np.quantile(column, q) for column, q in zip(x.T, quantiles, strict=True)]))
     design = np.concatenate([_hinges(x[:, j], knots[j]) for j in range(x.shape[1])], axis=1)
     slopes, intercept = _logistic(design, y, weight, ridge)
     steps = slopes.reshape(x.shape[1], N_KNOTS - 1)
