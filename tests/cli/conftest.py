@@ -14,7 +14,7 @@ import pytest
 from nextoffer import cli
 
 END = "2026-11-01"
-DAYS = 240
+DAYS = 120
 HEADER = "order_id,customer_id,product_id,quantity,unit_price,ordered_at"
 CONFIG = """\
 currency = "EUR"
@@ -56,7 +56,7 @@ def order_lines(n_customers: int, seed: int = 5, n_products: int = 40) -> list[s
     lines = []
     for customer in range(n_customers):
         own = rng.choice(n_products, size=3, replace=False, p=weight / weight.sum())
-        days = np.sort(rng.choice(DAYS, size=rng.integers(12, 28), replace=False))
+        days = np.sort(rng.choice(DAYS, size=rng.integers(6, 15), replace=False))
         for n, day in enumerate(days.tolist()):
             at = np.datetime64(f"{END}T12:00:00") - np.timedelta64(DAYS - day, "D")
             product = int(rng.choice(own))

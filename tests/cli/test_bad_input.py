@@ -155,17 +155,54 @@ AFTER_TRAINING = [
     Case("no customer", nothing, ("recommend",), ("--all",)),
     Case("a kind that is none", nothing, ("recommend", "c001", "--kinds", "for_me"), ("'for_me'", "for_you")),
     Case("too many places", nothing, ("recommend", "c001", "-n", "5000"), ("-n",)),
-    Case("--all to a folder that is not there", nothing, ("recommend", "--all", "--out", "no/where.parquet"), ("no/where.parquet",)),
-    Case("segments to a folder that is not there", nothing, ("segments", "--out", "no/where.csv"), ("no/where.csv",)),
-    Case("an unknown campaign", nothing, ("export", "mondaymail", "--out", "x.csv"), ("'mondaymail'", "did you mean 'monday-mail'")),
-    Case("a campaign's date that is none", nothing, ("export", "monday-mail", "--out", "x.csv", "--date", "soon"), ("'soon'", "not a date")),
-    Case("an export to a folder that is not there", nothing, ("export", "monday-mail", "--out", "no/where.csv", "--date", END), ("no/where.csv",)),
+    Case(
+        "--all to a folder that is not there",
+        nothing,
+        ("recommend", "--all", "--out", "no/where.parquet"),
+        ("no/where.parquet",),
+    ),
+    Case(
+        "segments to a folder that is not there",
+        nothing,
+        ("segments", "--out", "no/where.csv"),
+        ("no/where.csv",),
+    ),
+    Case(
+        "an unknown campaign",
+        nothing,
+        ("export", "mondaymail", "--out", "x.csv"),
+        ("'mondaymail'", "did you mean 'monday-mail'"),
+    ),
+    Case(
+        "a campaign's date that is none",
+        nothing,
+        ("export", "monday-mail", "--out", "x.csv", "--date", "soon"),
+        ("'soon'", "not a date"),
+    ),
+    Case(
+        "an export to a folder that is not there",
+        nothing,
+        ("export", "monday-mail", "--out", "no/where.csv", "--date", END),
+        ("no/where.csv",),
+    ),
     Case("a record that is not there", nothing, ("record", "clicks.csv"), ("clicks.csv", "no file")),
-    Case("a record of something else", written("x.csv", "a,b\n1,2\n"), ("record", "x.csv"), ("x.csv", "event_type", "order_id")),
-    Case("a bundle that is none", nothing, ("bundles", "rollback", "2020-01-01T00-00Z-abcdef"), ("2020-01-01T00-00Z-abcdef",)),
+    Case(
+        "a record of something else",
+        written("x.csv", "a,b\n1,2\n"),
+        ("record", "x.csv"),
+        ("x.csv", "event_type", "order_id"),
+    ),
+    Case(
+        "a bundle that is none",
+        nothing,
+        ("bundles", "rollback", "2020-01-01T00-00Z-abcdef"),
+        ("2020-01-01T00-00Z-abcdef",),
+    ),
     Case("bundles do what", nothing, ("bundles", "burn"), ("rollback",)),
-    Case("a window that ends before it starts", nothing, ("measure", "--from", "yesterday"), ("'yesterday'",)),
-]  # fmt: skip
+    Case(
+        "a window that ends before it starts", nothing, ("measure", "--from", "yesterday"), ("'yesterday'",)
+    ),
+]
 
 
 @pytest.mark.parametrize("case", BEFORE_TRAINING, ids=lambda case: case.name)
@@ -193,7 +230,8 @@ def test_after_training(case: Case, trained: Path, nextoffer) -> None:
 
 
 def test_records_that_are_partly_bad_are_counted_row_by_row(trained: Path, nextoffer) -> None:
-    good = '{"event_id": "1", "event_type": "click", "occurred_at": "2026-11-02T10:00:00Z", "customer_id": "c001", "offer_id": "x"}'
+    click = {"event_id": "1", "event_type": "click", "occurred_at": "2026-11-02T10:00:00Z"}
+    good = json.dumps(click | {"customer_id": "c001", "offer_id": "x"})
     written("events.ndjson", f"{good}\nnot json\n{good.replace('click', 'clack')}\n")(trained)
 
     said = nextoffer(trained, "record", "events.ndjson")
@@ -303,6 +341,19 @@ def test_a_history_whose_customers_were_mixed_up_is_refused_and_last_night_serve
     assert json.loads(nextoffer(trained, "recommend", "c001", "--json").out)["bundle_id"] == last_night
 
 
+def test_the_same_night_again_passes_the_gate_and_keeps_its_bundle(trained: Path, nextoffer) -> None:
+    """What serves has seen the days it is judged on; held against one that has not, it would never be replaced."""
+    last_night = (trained / "models" / "CURRENT").read_text().strip()
+
+    said = nextoffer(trained, *TRAIN, "--json")
+
+    assert said.code == 0, said.err
+    report = json.loads(said.out)
+    assert (report["bundle_id"], report["published"]) == (last_night, True)
+    assert report["quality"]["judged"] is True
+    assert report["quality"]["in_service"] == {last_night: report["quality"]["published"]}
+
+
 COMMANDS = "init check train backtest recommend segments export serve record measure bundles demo".split()
 
 
@@ -321,7 +372,6 @@ def test_every_command_explains_itself(words: tuple[str, ...], tmp_path: Path, n
     "words",
     [
         ("check",),
-        ("train", "--as-of", END, "--dry-run"),
         ("recommend", "c001"),
         ("segments",),
         ("bundles",),

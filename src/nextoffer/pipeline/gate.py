@@ -1,8 +1,8 @@
 """The quality gate: tonight's recipe must beat popularity, and be about as good as what serves.
 
-Judged one horizon before tonight, where the answer is known. What serves is judged by its own stored ranker on
-the same cut: it was taught by some of the very days it is judged on, so the comparison leans towards keeping
-what serves (see docs/decisions/004-gate.md).
+Judged one horizon before tonight, where the answer is known. Against popularity stands a ranker that saw nothing
+of the judged days. What serves was taught by some of those very days, so it is held against tonight's ranker,
+which was taught by them too: the same history learned twice is no worse (see docs/decisions/004-gate.md).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from nextoffer.backtest.tasks import next_purchase
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.errors import GateRefusedError
+from nextoffer.models.ranker import Ranker
 from nextoffer.models.recipe import Cut
 
 METRICS = ("recall@10", "ndcg@10")
@@ -27,8 +28,16 @@ class Verdict:
     warnings: list[str] = field(default_factory=list)
 
 
-def gate(quality: dict[str, Any], cut: Cut, before: Bundle | None, tolerance: float) -> Verdict:
+def gate(
+    quality: dict[str, Any], cut: Cut, tonight: Ranker, before: Bundle | None, tolerance: float
+) -> Verdict:
     """Let tonight's recipe pass, or refuse it.
+
+    Parameters
+    ----------
+    quality : figures of a ranker taught by what was known at the cut only
+    tonight : the ranker about to be published
+    before : what serves now
 
     Raises
     ------
@@ -41,15 +50,15 @@ def gate(quality: dict[str, Any], cut: Cut, before: Bundle | None, tolerance: fl
     if before is None:
         text = "this is the first bundle of the folder: there is nothing yet to hold it against"
         return Verdict(quality | {"judged": False}, [text])
-    serving = next_purchase(before.ranker, cut.lesson)
+    serving, published = (next_purchase(ranker, cut.lesson) for ranker in (before.ranker, tonight))
     faults = []
     for metric in METRICS:
         ours, popular = methods["nextoffer"][metric], methods["popularity"][metric]
         if ours < popular:
             faults.append(f"{metric} {ours:.4f} is below popularity's {popular:.4f}")
-        if ours < serving[metric] * (1 - tolerance):
+        if published[metric] < serving[metric] * (1 - tolerance):
             faults.append(
-                f"{metric} {ours:.4f} is more than {tolerance:.0%} below the {serving[metric]:.4f} "
+                f"{metric} {published[metric]:.4f} is more than {tolerance:.0%} below the {serving[metric]:.4f} "
                 "of what serves"
             )
     if faults:
@@ -58,4 +67,6 @@ def gate(quality: dict[str, Any], cut: Cut, before: Bundle | None, tolerance: fl
             f"(judged on the {quality['horizon_days']} days from {quality['as_of'][:10]}). Look at the data "
             "with: nextoffer check"
         )
-    return Verdict(quality | {"judged": True, "in_service": {before.bundle_id: serving}})
+    return Verdict(
+        quality | {"judged": True, "published": published, "in_service": {before.bundle_id: serving}}
+    )

@@ -80,7 +80,7 @@ def train(
         with watch.stage("teach"):
             ranker = past.ranker(as_of)
         with watch.stage("judge"):
-            verdict = _judge_tonight(past, settings, as_of, before)
+            verdict = _judge_tonight(past, settings, as_of, ranker, before)
         with watch.stage("learn"):
             ids, knowledge = learn_all(kitchen, as_of, before.knowledge.segments if before else None)
         with watch.stage("score"):
@@ -182,7 +182,9 @@ def _kitchen(settings: Settings, as_of: datetime, watch: Stopwatch) -> Iterator[
             )
 
 
-def _judge_tonight(past: Past, settings: Settings, as_of: datetime, before: Bundle | None) -> Verdict:
+def _judge_tonight(
+    past: Past, settings: Settings, as_of: datetime, tonight: Ranker, before: Bundle | None
+) -> Verdict:
     """Judge tonight's recipe one horizon ago, where the answer is known."""
     horizon = timedelta(days=settings.horizon_days)
     if as_of - past.first_order_at < horizon * 2:
@@ -193,7 +195,7 @@ def _judge_tonight(past: Past, settings: Settings, as_of: datetime, before: Bund
         return Verdict({"ranker": "combined", "judged": False}, [text])
     cut = past.cut(as_of - horizon)
     quality = judge(past, past.ranker(as_of - horizon), cut)
-    return gate(quality, cut, before, settings.gate.tolerance)
+    return gate(quality, cut, tonight, before, settings.gate.tolerance)
 
 
 def _publish(settings: Settings, bundle: Bundle, manifest: Manifest, signing_key: str | None) -> str:
