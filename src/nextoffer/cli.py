@@ -39,17 +39,22 @@ AsOf = Annotated[
 ]
 
 
-@app.callback()
-def configure(
-    context: typer.Context,
-    config: Annotated[Path, typer.Option(help="The shop's configuration.")] = Path("nextoffer.toml"),
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
-) -> None:
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         from nextoffer import __version__
 
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def configure(
+    context: typer.Context,
+    config: Annotated[Path, typer.Option(help="The shop's configuration.")] = Path("nextoffer.toml"),
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
     context.obj = config
 
 

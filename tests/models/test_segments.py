@@ -15,6 +15,7 @@ from nextoffer.models.segments import (
     Segments,
     fit_segments,
     predict_segments,
+    published_codes,
     quintiles,
     segment_codes,
     segment_name,
@@ -277,3 +278,20 @@ def test_clusters_tell_more_of_next_quarters_spend_than_the_quintile_grid_on_onl
     grid = explained(later, quintile_grid(quintiles(*columns)))
 
     assert clusters >= 1.2 * grid
+
+
+def test_a_heavy_buyer_of_long_ago_is_no_champion() -> None:
+    rng = np.random.default_rng(5)
+    lately, long_ago = rng.integers(1, 20, 400), rng.integers(150, 350, 400)
+    recency = np.concatenate([lately, long_ago, [340, 340]])
+    frequency = np.concatenate([rng.integers(15, 40, 400), rng.integers(1, 3, 400), [60, 1]])
+    monetary = frequency * 50.0
+    segments = fit_segments(recency, frequency, monetary, seed=0, k=2)
+    clusters = np.concatenate([predict_segments(segments, recency, frequency, monetary)[:-2], [0, 0]])
+    champions = segments.labels.index("champions")
+    clusters[-2:] = champions  # wherever the nearest centre lies
+
+    published = [SEGMENTS[code] for code in published_codes(segments, clusters, recency, frequency)]
+
+    assert published[-2:] == ["at_risk", "hibernating"]
+    assert published[:400] == ["champions"] * 400

@@ -20,7 +20,7 @@ from nextoffer.models.collaborative import (
 from nextoffer.models.families import fit_families
 from nextoffer.models.lifetime import Lifetime, fit_lifetime, score_customers
 from nextoffer.models.reorder import Reorder, fit_reorder
-from nextoffer.models.segments import Segments, fit_segments, predict_segments, segment_codes
+from nextoffer.models.segments import Segments, fit_segments, predict_segments, published_codes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +156,7 @@ def learn(
         log_unit_price=_usual_price(pairs, products),
         log_again_28=_log_again(pairs, pairs.customer(), len(rfm.recency_days)),
         cluster=cluster,
-        segment=segment_codes(segments, cluster),
+        segment=published_codes(segments, cluster, rfm.recency_days, rfm.frequency),
         p_buy=life[horizon_days].p_buy,
         p_buy_28=life[28].p_buy,
         p_buy_90=life[28].p_buy_90,

@@ -24,6 +24,7 @@ _STARTS, _START_ROWS = 8, 20_000  # k-means++ starts, on so many rows; the best 
 _HIGH_IS_GOOD = np.array([-1.0, 1.0, 1.0])  # fewer days since the last order are better
 
 Vector = npt.NDArray[np.float64]
+QUIET = ("at_risk", "hibernating", "lost")  # the slugs of customers not seen for long
 Codes = npt.NDArray[np.int8]
 
 
@@ -98,6 +99,24 @@ def segment_codes(segments: Segments, clusters: Ints) -> Codes:
     """(n,) index into `domain.tables.SEGMENTS` of each customer's cluster."""
     codes = np.array([SEGMENTS.index(label) for label in segments.labels], dtype=np.int8)
     return np.asarray(codes[clusters], dtype=np.int8)
+
+
+def published_codes(segments: Segments, clusters: Ints, recency_days: Ints, frequency: Ints) -> Codes:
+    """(n,) index into SEGMENTS of each customer: the cluster's name, unless the customer has gone quiet.
+
+    A cluster is named by its middle; a heavy buyer of long ago can still lie nearest to the champions. Who has
+    been silent for as long as the middle of a cluster that is named for silence is at_risk (two orders or
+    more) or hibernating, whatever they once bought.
+    """
+    codes = segment_codes(segments, clusters)
+    quiet = np.isin(segments.labels, QUIET)
+    if not quiet.any():
+        return codes
+    middles = np.expm1(segments.centroids[:, 0] * segments.scale[0] + segments.mean[0])
+    gone = (np.asarray(recency_days) >= middles[quiet].min()) & ~quiet[clusters]
+    at_risk, hibernating = SEGMENTS.index("at_risk"), SEGMENTS.index("hibernating")
+    codes[gone] = np.where(np.asarray(frequency)[gone] > 1, at_risk, hibernating)
+    return codes
 
 
 def segment_name(recency: float, frequency: float, monetary: float, orders: float) -> str:
