@@ -85,7 +85,10 @@ def test_the_demo_leaves_a_working_shop(told: tuple[str, Path, Settings]) -> Non
     decisions = ledger.decisions().to_pylist()
     mailed = {row["unit_id"] for row in decisions if row["campaign"] and row["group"] == "holdout"}
     happened = {row["unit_id"] for row in ledger.events().to_pylist()}
+    n_events = len(ledger.events())
     ledger.close()
+    files = list((folder / "campaigns").glob("*-events.csv"))
+    assert n_events == 2 + sum(len(path.read_text().splitlines()) - 1 for path in files)
     assert mailed and not mailed & happened
 
 

@@ -4,6 +4,7 @@ town.py     the shop itself: its files, its configuration, and the weeks that fo
 site.py     the API, served for a moment
 teller.py   how the story looks on a terminal
 story.py    the story, step by step
+proof.py    its end: the weeks under the offers, and what they earned
 """
 
 from nextoffer.demo.story import run_demo

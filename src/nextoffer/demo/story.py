@@ -9,28 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 
 from nextoffer import pipeline
 from nextoffer.channels.audience import ADVICE
+from nextoffer.demo.proof import live, tell_measured
 from nextoffer.demo.site import Site, served
 from nextoffer.demo.teller import Teller, listing, shown, table
-from nextoffer.demo.town import CAMPAIGN, EFFECT, Town, make_town
+from nextoffer.demo.town import CAMPAIGN, Town, make_town
 from nextoffer.domain.offers import KIND, Offer, Slate, SlateRequest
 from nextoffer.domain.tables import SEGMENTS
-from nextoffer.measurement.experiment import Effect
-from nextoffer.measurement.report import Measurement
 from nextoffer.offers.recommend import choose_stored
-from nextoffer.pipeline import ExportReport, OpenShop, TrainReport
+from nextoffer.pipeline import OpenShop, TrainReport
 from nextoffer.sources.report import overview
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.ledger import Ledger, open_ledger
-from nextoffer.tracking.schema import TREATED
 
-MAILINGS = 8  # weeks with a campaign
 METHODS = {
     "nextoffer": "nextoffer",
     "popularity": "what sells best",
@@ -78,8 +74,8 @@ def run_demo(customers: int, seed: int, directory: Path, console: Console | None
     try:
         _export(teller, town, shop, ledger)
         _serve(teller, town, met)
-        _live(teller, town, shop, ledger)
-        _measure(teller, town, ledger)
+        live(teller, town, shop, ledger)
+        tell_measured(teller, town, ledger)
     finally:
         ledger.close()
     _your_own(teller, town)
@@ -280,102 +276,6 @@ def _shortened(slate: dict[str, Any]) -> dict[str, Any]:
     left_out = ("url", "image_url", "code", "valid_until")
     offers = [{k: v for k, v in offer.items() if k not in left_out} for offer in slate["offers"]]
     return slate | {"offers": offers}
-
-
-def _live(teller: Teller, town: Town, shop: OpenShop, ledger: Ledger) -> None:
-    day = town.now.date()
-    file = f"campaigns/{CAMPAIGN}-{day}-events.csv"
-    teller.heading(f"{MAILINGS} weeks go by, a mailing each Monday", f"nextoffer record {file}")
-    orders = events = messages = redeemed = 0
-    with teller.working("living") as progress:
-        for week in range(1, MAILINGS + 1):
-            progress(f"week {week} of {MAILINGS}")
-            report = _mail(town, shop, ledger)
-            decisions = ledger.decisions_of_run(CAMPAIGN, town.now.date())
-            rows, path = town.live_week(decisions)
-            recorded = pipeline.record(town.settings, ledger, path)
-            messages += report.messages
-            events += recorded.accepted
-            redeemed += rows.redemptions.num_rows
-            orders += len(rows.orders["order_id"].unique())
-    teller.say(
-        f"{messages:,} messages went to the treated; those held out got nothing. {events:,} events were recorded "
-        f"(offers shown, clicked, used), {orders:,} orders joined the shop's order files, {redeemed:,} lines of them "
-        "with a discount from a message. A real shop also trains each night; here one bundle serves all weeks."
-    )
-
-
-def _mail(town: Town, shop: OpenShop, ledger: Ledger) -> ExportReport:
-    day = town.now.date()
-    out = town.folder / "campaigns" / f"{CAMPAIGN}-{day}.csv"
-    return pipeline.export(shop, ledger, CAMPAIGN, out, town.now, day)
-
-
-def _measure(teller: Teller, town: Town, ledger: Ledger) -> None:
-    until = town.now.date()
-    teller.heading("What did the offers earn? Treated minus held out", f"nextoffer measure --until {until}")
-    with teller.working("measuring") as progress:
-        measured = pipeline.measure_shop(town.settings, ledger, None, town.now, progress)
-    if measured.checks.blocked is not None:
-        teller.say(f"[yellow]No readout: {escape(measured.checks.blocked)}.[/yellow]")
-        return
-    truth = planted_means(town.planted(), ledger.assignments(town.settings.experiment))
-    effects = dict(measured.effects)
-    rows = [(name, *_effect_row(truth[name], effect)) for name, effect in effects.items()]
-    names = ("per treated customer", "planted", "measured", "95 % interval", "verdict")
-    teller.show(table(names, rows))
-    teller.say(f"\n[bold]{_verdict(truth['revenue'], effects['revenue'], measured.currency)}[/bold]")
-    teller.say(
-        f"\nPlanted is what the offers really caused: the same weeks were also lived without them. Measured is what "
-        f"any shop can know. {measured.checks.n_treated:,} customers were treated, {measured.checks.n_holdout:,} held "
-        f"out. Offers are made {EFFECT:.0f} times as strong here as they usually are, or a shop this small would see "
-        "nothing in so few weeks."
-    )
-    teller.say(f"\n{_attributed(measured)}")
-
-
-def planted_means(planted: pa.Table, assignments: pa.Table) -> dict[str, float]:
-    """What was caused per treated customer: orders, revenue and margin."""
-    treated = assignments.filter(pa.compute.equal(assignments["group"], TREATED))
-    theirs = planted.join(treated.select(["unit_id"]), "customer_id", "unit_id", join_type="inner")
-    return {
-        name: (pa.compute.sum(theirs[f"{name}_caused"]).as_py() or 0.0) / max(treated.num_rows, 1)
-        for name in ("orders", "revenue", "margin")
-    }
-
-
-def _effect_row(truth: float, effect: Effect) -> tuple[str, str, str, str]:
-    if effect.difference is None or effect.low is None or effect.high is None:
-        return f"{truth:+.2f}", "–", "–", effect.verdict
-    return (
-        f"{truth:+.2f}",
-        f"{effect.difference:+.2f}",
-        f"{effect.low:+.2f} … {effect.high:+.2f}",
-        effect.verdict,
-    )
-
-
-def _verdict(truth: float, effect: Effect, currency: str) -> str:
-    """One line: planted against measured, and whether the interval holds the truth."""
-    if effect.difference is None or effect.low is None or effect.high is None:
-        more = f": about {effect.n_more:,} more customers are needed" if effect.n_more else ""
-        return f"Revenue: planted {truth:+.2f} {currency}, too few bought to measure it{more}."
-    line = (
-        f"Revenue: planted {truth:+.2f} {currency}, measured {effect.difference:+.2f} "
-        rf"\[{effect.low:+.2f}, {effect.high:+.2f}]"
-    )
-    if effect.low <= truth <= effect.high:
-        return f"{line}: the interval holds the truth."
-    return f"{line}: this time the interval misses the truth, as one in twenty does."
-
-
-def _attributed(measured: Measurement) -> str:
-    found = measured.attributed
-    roi = found.note if found.roi_percent is None else f"{found.roi_percent:+,.0f} %"
-    return (
-        f"ROI [italic]attributed[/italic]: {roi}. It counts {found.n_orders:,} orders within days of an opened or used "
-        "offer, bought anyway or not: the number most tools show, and why the holdout is there."
-    )
 
 
 def _your_own(teller: Teller, town: Town) -> None:
