@@ -21,7 +21,7 @@ def test_a_derived_price_is_the_last_one_paid_before_the_date(tmp_path: Path) ->
         "product_id": ["tea", "tea", "tea", "mug"],
         "quantity": [Decimal(1), Decimal(1), Decimal(1), Decimal(-1)],
         "unit_price": [Decimal("2.00"), Decimal("2.50"), Decimal("9.00"), Decimal("7.00")],
-        "ordered_at": [datetime(2026, 3, day) for day in days],
+        "ordered_at": [datetime(2026, 3, day, tzinfo=UTC).replace(tzinfo=None) for day in days],
     }
     pq.write_table(pa.table(orders), history / "orders.parquet")
     texts = {name: ["x", "x"] for name in ("title", "url", "image_url", "category", "brand")}
