@@ -276,7 +276,9 @@ def read_secrets(environ: Mapping[str, str] | None = None) -> Secrets:
 def _resolved(settings: Settings, folder: Path) -> Settings:
     def source(item: Source | None) -> Source | None:
         if item is not None and item.url is not None and re.match(r"sqlite:///[^/:]", item.url):
-            return item.model_copy(update={"url": f"sqlite:///{folder / item.url.removeprefix('sqlite:///')}"})
+            return item.model_copy(
+                update={"url": f"sqlite:///{folder / item.url.removeprefix('sqlite:///')}"}
+            )
         if item is None or item.path is None:
             return item
         return item.model_copy(update={"path": str(folder / item.path)})

@@ -58,7 +58,7 @@ def start() -> Callable[..., subprocess.Popen[str]]:
         return subprocess.Popen(
             [sys.executable, "-m", "nextoffer", *words],
             cwd=folder,
-            env=os.environ | environ,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | environ,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

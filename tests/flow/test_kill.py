@@ -124,7 +124,14 @@ def test_the_same_input_settings_and_seed_give_the_same_bundle_whatever_the_thre
         folder = tmp_path / f"threads-{threads}"
         folder.mkdir()
         end = make_shop(folder, f"[engine]\nthreads = {threads}", **SIZE).end.date()
-        job = start(folder, "train", "--as-of", str(end), OMP_NUM_THREADS=str(threads))
+        job = start(
+            folder,
+            "train",
+            "--as-of",
+            str(end),
+            OMP_NUM_THREADS=str(threads),
+            OPENBLAS_NUM_THREADS=str(threads),
+        )
         ids[threads] = job.communicate(timeout=120)[0].strip()
         manifest = open_bundle(folder / "models").manifest
         assert manifest is not None

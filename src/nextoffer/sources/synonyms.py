@@ -1,7 +1,5 @@
 """What shops call their columns: English and Russian, without case, spaces and signs, the surest first."""
 
-
-
 from __future__ import annotations
 
 ORDER_COLUMNS: dict[str, tuple[str, ...]] = {
