@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nextoffer.models import ranker as module
 from nextoffer.models.knowledge import Knowledge
-from nextoffer.models.ranker import Lesson, Ranker, Scored, fit_ranker, score_batch
+from nextoffer.models.ranker import Curves, Lesson, Ranker, Scored, can_score, fit_ranker, score_batch
 from nextoffer.models.reorder import p_reorder
 
 COMBINED = Ranker(28, "combined", None, None)
@@ -137,3 +137,11 @@ def test_a_customer_scores_the_same_bytes_in_any_batch(data: st.DataObject, smal
             assert all(mine[name].tobytes() == all_of_them[name][at].tobytes() for name in mine)
         else:
             assert mine.tobytes() == all_of_them[at].tobytes(), column.name
+
+
+def test_a_ranker_with_other_features_is_known_for_one_that_cannot_score_here() -> None:
+    knots = np.arange(2.0)[None, :]
+    old = Curves(("a_feature_of_long_ago",), knots, knots, 0.0)
+
+    assert can_score(Ranker(28, "combined", None, None))
+    assert not can_score(Ranker(28, "curves", old, None))

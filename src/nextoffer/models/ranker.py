@@ -98,6 +98,13 @@ class Ranker:
     explore: Curves | None
 
 
+def can_score(ranker: Ranker) -> bool:
+    """Whether a stored ranker knows the features of this version; one of another version may not."""
+    known = {"repeat": REPEAT_FEATURES, "explore": EXPLORE_FEATURES}
+    views = {view: getattr(ranker, view) for view in known}
+    return all(curves is None or curves.features == known[view] for view, curves in views.items())
+
+
 def score_batch(ranker: Ranker, knowledge: Knowledge, rows: Ints) -> Scored:
     """p_buy of everything the customers at `rows` might buy. Pure; the same for any split into batches."""
     rows = np.asarray(rows, dtype=np.int64)

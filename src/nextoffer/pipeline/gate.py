@@ -13,7 +13,7 @@ from typing import Any
 from nextoffer.backtest.tasks import next_purchase
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.errors import GateRefusedError
-from nextoffer.models.ranker import Ranker
+from nextoffer.models.ranker import Ranker, can_score
 from nextoffer.models.recipe import Cut
 
 METRICS = ("recall@10", "ndcg@10")
@@ -49,6 +49,9 @@ def gate(
         return Verdict(quality | {"judged": False}, [text])
     if before is None:
         text = "this is the first bundle of the folder: there is nothing yet to hold it against"
+        return Verdict(quality | {"judged": False}, [text])
+    if not can_score(before.ranker):
+        text = f"{before.bundle_id} was taught by another version of nextoffer: it cannot be held against tonight's"
         return Verdict(quality | {"judged": False}, [text])
     serving, published = (next_purchase(ranker, cut.lesson) for ranker in (before.ranker, tonight))
     faults = []
