@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -26,6 +27,10 @@ from nextoffer.plugins import OFFER_KINDS
 from nextoffer.simulation.settings import ShopSettings
 from nextoffer.simulation.shop import Shop
 from nextoffer.sources.load import load_history
+
+# No test asserts how long it takes: a busy machine is no fault of the code.
+hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.load_profile("any-machine")
 
 HORIZON = timedelta(days=28)
 
