@@ -18,7 +18,7 @@ from nextoffer.models.knowledge import Knowledge, learn
 from nextoffer.models.ranker import Lesson, Ranker, fit_ranker
 from nextoffer.models.segments import Segments
 
-MAX_TAUGHT = 100_000  # customers a ranker learns from; a larger shop is sampled evenly
+MAX_TAUGHT = 40_000  # customers a ranker learns from and is judged on; a larger shop is sampled evenly
 MAX_CUTS = 3
 
 
