@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextoffer.models import ranker as module
+from nextoffer.models.curves import Curves
 from nextoffer.models.knowledge import Knowledge
-from nextoffer.models.ranker import Curves, Lesson, Ranker, Scored, can_score, fit_ranker, score_batch
+from nextoffer.models.ranker import Lesson, Ranker, Scored, can_score, fit_ranker, score_batch
 from nextoffer.models.reorder import p_reorder
 
 COMBINED = Ranker(28, "combined", None, None)

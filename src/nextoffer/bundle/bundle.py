@@ -16,9 +16,10 @@ from nextoffer.domain.offers import Candidates
 from nextoffer.features.catalogue import Catalogue
 from nextoffer.features.interactions import Pairs
 from nextoffer.models.collaborative import Factors, Neighbours
+from nextoffer.models.curves import Curves
 from nextoffer.models.knowledge import Customers, Knowledge, Products
 from nextoffer.models.lifetime import Lifetime
-from nextoffer.models.ranker import Curves, Ranker
+from nextoffer.models.ranker import Ranker
 from nextoffer.models.reorder import Reorder
 from nextoffer.models.segments import Segments
 

@@ -6,10 +6,7 @@ model with piecewise-linear curves): fitted by penalised logistic regression on 
 horizon, so its probabilities are calibrated and comparable across views, stored as two small tables, and
 evaluated column by column. A shop too small to fit it falls back to Poisson-Gamma and popularity.
 
-References
-----------
-Hastie & Tibshirani (1990), Generalized Additive Models; Hosmer & Lemeshow (2000), ch. 6, for the intercept
-correction after sampling negatives (here: weights).
+The curves themselves: curves.py.
 """
 
 from __future__ import annotations
@@ -21,35 +18,11 @@ import numpy as np
 
 from nextoffer.domain.arrays import Bools, Floats, Ints, best_first, ranges
 from nextoffer.models.candidates import SOURCES, Proposals, bought_matrix
+from nextoffer.models.curves import Curves, evaluate, fit_curves
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.reorder import expected_gap_days, p_reorder
 
-# Knots lie at these quantiles of a feature: dense in the upper tail, where the few products live that a
-# customer is most likely to buy, and out to the extremes, so that the most frequent of them stay apart.
-QUANTILES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.998, 1.0)
-# Features added for their drift, not their peaks, stay flat in the tails: out there they misled.
-FLAT_TAILS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.98)
-N_KNOTS = len(QUANTILES)
-MIN_POSITIVES = 100
-MAX_ROWS = 300_000
 TILT = 0.5  # chosen on Online Retail, cut 2011-09-16: recall@10 +1.0 %, ndcg@10 +0.9 %
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Curves:
-    """One view of the ranker: log-odds = intercept + Σ interpolated curve of each feature.
-
-    Parameters
-    ----------
-    features : names, in column order
-    knots, values : (n_features, N_KNOTS) float64; flat beyond the outer knots
-    intercept : log-odds where every curve is 0
-    """
-
-    features: tuple[str, ...]
-    knots: Floats
-    values: Floats
-    intercept: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,8 +119,10 @@ def fit_ranker(lessons: Sequence[Lesson], horizon_days: int, seed: int) -> Ranke
         for view, rows in _lesson_rows(lesson):
             views[view].append(rows)
     rng = np.random.default_rng([seed, horizon_days])
-    repeat = _fit_curves(views["repeat"], REPEAT_FEATURES, rng, ridge=10.0, tilt={"log_n_orders": TILT})
-    explore = _fit_curves(views["explore"], EXPLORE_FEATURES, rng, ridge=1.0, tilt={})
+    repeat = fit_curves(
+        views["repeat"], REPEAT_FEATURES, rng, ridge=10.0, tilt={"log_n_orders": TILT}, flat=FLAT
+    )
+    explore = fit_curves(views["explore"], EXPLORE_FEATURES, rng, ridge=1.0, tilt={})
     step = "curves" if repeat is not None and explore is not None else "combined"
     return Ranker(horizon_days, step, repeat, explore)
 
@@ -338,7 +313,7 @@ def _customer_features(knowledge: Knowledge, customer: Ints) -> tuple[Floats, ..
 
 def _p_repeat(ranker: Ranker, knowledge: Knowledge, rows: _Rows) -> Floats:
     if ranker.repeat is not None:
-        return _evaluate(ranker.repeat, _repeat_features(knowledge, rows))
+        return evaluate(ranker.repeat, _repeat_features(knowledge, rows))
     pairs, pair = knowledge.pairs, rows.pair
     return p_reorder(
         knowledge.reorder,
@@ -353,91 +328,11 @@ def _p_repeat(ranker: Ranker, knowledge: Knowledge, rows: _Rows) -> Floats:
 def _p_explore(ranker: Ranker, knowledge: Knowledge, rows: _Rows) -> Floats:
     """Curves, else P(customer orders) × the product's share of buyers, doubled by each agreeing source."""
     if ranker.explore is not None:
-        return _evaluate(ranker.explore, _explore_features(knowledge, rows))
+        return evaluate(ranker.explore, _explore_features(knowledge, rows))
     share = np.exp(knowledge.products.log_share_28[rows.product])
     agreeing = np.sum([rows.rank[name] >= 0 for name in SOURCES], axis=0)
     odds = knowledge.customers.p_buy[rows.customer] * share * 2.0 ** (agreeing - 1)
     return np.asarray(np.minimum(odds, 0.5), dtype=np.float32)
-
-
-def _evaluate(curves: Curves, x: Floats) -> Floats:
-    return (1.0 / (1.0 + np.exp(-_log_odds(curves, x)))).astype(np.float32)
-
-
-def _log_odds(curves: Curves, x: Floats) -> Floats:
-    log_odds = np.full(len(x), curves.intercept)
-    for j in range(x.shape[1]):
-        log_odds += np.interp(x[:, j], curves.knots[j], curves.values[j])
-    return log_odds
-
-
-def _fit_curves(
-    parts: Sequence[tuple[Floats, Bools]],
-    names: tuple[str, ...],
-    rng: np.random.Generator,
-    ridge: float,
-    tilt: Mapping[str, float],
-) -> Curves | None:
-    """Penalised logistic regression on hinge functions; None where there is too little to learn from.
-
-    `tilt` adds a slope to a feature's curve after the fit: the likelihood is that of all pairs, most of which
-    belong to a few heavy customers, while a slate is one customer's. The tilted log-odds are then brought
-    back to scale by a logistic regression on the same rows (Platt), so that p stays a probability.
-    """
-    if not parts:
-        return None
-    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if y.sum() < MIN_POSITIVES or (~y).sum() < MIN_POSITIVES:
-        return None
-    x, y, weight = _sample(x, y, rng)
-    quantiles = [FLAT_TAILS if name in FLAT else QUANTILES for name in names]
-    knots = _distinct(np.stack([np.quantile(column, q) for column, q in zip(x.T, quantiles, strict=True)]))
-    design = np.concatenate([_hinges(x[:, j], knots[j]) for j in range(x.shape[1])], axis=1)
-    slopes, intercept = _logistic(design, y, weight, ridge)
-    steps = slopes.reshape(x.shape[1], N_KNOTS - 1)
-    values = np.concatenate([np.zeros((len(steps), 1)), np.cumsum(steps, axis=1)], axis=1)
-    curves = Curves(names, knots, values, intercept)
-    if not tilt:
-        return curves
-    for name, slope in tilt.items():
-        values[names.index(name)] += slope * knots[names.index(name)]
-    scale, shift = _logistic(_log_odds(curves, x)[:, None], y, weight, ridge=0.0)
-    return Curves(names, knots, values * scale[0], intercept * float(scale[0]) + shift)
-
-
-def _logistic(design: Floats, y: Bools, weight: Floats, ridge: float) -> tuple[Floats, float]:
-    """Slopes and intercept of a logistic regression; sums in one order, whatever the number of cores."""
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
-
-    model = LogisticRegression(C=1.0 / max(ridge, 1e-9), solver="newton-cholesky", max_iter=50)
-    with threadpool_limits(1, "blas"):
-        model.fit(design, y, sample_weight=weight)
-    return model.coef_[0], float(model.intercept_[0])
-
-
-def _distinct(knots: Floats) -> Floats:
-    """Knots a little apart, where many rows share one value (interpolation needs rising knots)."""
-    span = np.maximum(knots[:, -1:] - knots[:, :1], 1e-6)
-    return np.maximum.accumulate(knots, axis=1) + span * 1e-6 * np.arange(N_KNOTS)
-
-
-def _hinges(x: Floats, knots: Floats) -> Floats:
-    """(n, N_KNOTS − 1): how far x has come through each interval between knots, 0 … 1."""
-    widths = np.diff(knots)
-    return np.clip((x[:, None] - knots[:-1]) / widths, 0.0, 1.0)
-
-
-def _sample(x: Floats, y: Bools, rng: np.random.Generator) -> tuple[Floats, Bools, Floats]:
-    """All positives and, beyond MAX_ROWS, a share of the negatives with the inverse as their weight."""
-    negatives = np.flatnonzero(~y)
-    room = max(MAX_ROWS - int(y.sum()), MAX_ROWS // 3)
-    if len(negatives) <= room:
-        return x, y, np.ones(len(y))
-    chosen = np.sort(rng.choice(negatives, room, replace=False))
-    rows = np.concatenate([np.flatnonzero(y), chosen])
-    weight = np.concatenate([np.ones(int(y.sum())), np.full(room, len(negatives) / room)])
-    return x[rows], y[rows], weight
 
 
 class _PairSet:
