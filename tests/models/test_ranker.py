@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nextoffer.models import ranker as module
+from nextoffer.models import curves as module
 from nextoffer.models.curves import Curves
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.ranker import Lesson, Ranker, Scored, can_score, fit_ranker, score_batch
