@@ -1,6 +1,6 @@
 """Writes the table of measured quality into README.md and README.ru.md, from backtests.
 
-    nextoffer backtest --as-of 2011-10-14 --json > online-retail.json         # in the shop's folder
+    nextoffer backtest --as-of 2011-11-11 --json > online-retail.json         # in the shop's folder
     python benchmarks/quality_table.py --synthetic "Online Retail=online-retail.json"
 
 `--synthetic` adds a made-up shop of 5,000 customers, judged on the last 28 days of its two years. Online Retail
