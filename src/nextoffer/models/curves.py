@@ -79,7 +79,7 @@ def fit_curves(
     x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
     if y.sum() < MIN_POSITIVES or (~y).sum() < MIN_POSITIVES:
         return None
-    x, y, weight = _sample(x, y, rng)
+    x, y, weight = sampled(x, y, rng)
     quantiles = [FLAT_TAILS if name in flat else QUANTILES for name in names]
     knots = _distinct(np.stack([np.quantile(column, q) for column, q in zip(x.T, quantiles, strict=True)]))
     design = np.concatenate([_hinges(x[:, j], knots[j]) for j in range(x.shape[1])], axis=1)
@@ -118,7 +118,7 @@ def _hinges(x: Floats, knots: Floats) -> Floats:
     return np.clip((x[:, None] - knots[:-1]) / widths, 0.0, 1.0)
 
 
-def _sample(x: Floats, y: Bools, rng: np.random.Generator) -> tuple[Floats, Bools, Floats]:
+def sampled(x: Floats, y: Bools, rng: np.random.Generator) -> tuple[Floats, Bools, Floats]:
     """All positives and, beyond MAX_ROWS, a share of the negatives with the inverse as their weight."""
     negatives = np.flatnonzero(~y)
     room = max(MAX_ROWS - int(y.sum()), MAX_ROWS // 3)
