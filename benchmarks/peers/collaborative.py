@@ -26,9 +26,6 @@ class Als:
     iterations: int = 15
 
 
-TUNED_ALS = Als(regularization=10.0)
-
-
 def popularity(
     weights: sp.csr_matrix, rows: Ints, k: int, new_only: bool, bought: sp.csr_matrix | None = None
 ) -> Lists:

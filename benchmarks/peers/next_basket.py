@@ -16,7 +16,7 @@ from benchmarks.quality.splits import Baskets
 
 @dataclass(frozen=True, slots=True)
 class Tifu:
-    """Parameters of TIFU-KNN: the published ones of Ta-Feng are the defaults."""
+    """Parameters of TIFU-KNN; the defaults are those published for Ta-Feng."""
 
     neighbours: int = 300
     within_decay: float = 0.9
@@ -33,14 +33,6 @@ class Upcf:
     asymmetry: float = 0.25
     locality: float = 5.0
     neighbours: int = 1_000
-
-
-# Hu et al. give Ta-Feng's; Carbo-Loading is in no paper, so its are chosen on the validation users.
-TIFU = {
-    "tafeng_dnntsp": Tifu(),
-    "tafeng_reality_check": Tifu(),
-    "dunnhumby_carbo_dnntsp": Tifu(900, 0.9, 0.6, 0.2, 3),
-}
 
 
 def personal_frequency(baskets: Baskets, k: int) -> Lists:
@@ -71,7 +63,7 @@ def _by_frequency(baskets: Baskets, k: int, fill: bool) -> Lists:
     return stacked(lists, k)
 
 
-def tifu_knn(baskets: Baskets, k: int, chosen: Tifu | None = None) -> Lists:
+def tifu_knn(baskets: Baskets, k: int, chosen: Tifu) -> Lists:
     """TIFU-KNN: own decayed frequencies mixed with the mean of the nearest users' (Euclidean).
 
     References
@@ -79,7 +71,6 @@ def tifu_knn(baskets: Baskets, k: int, chosen: Tifu | None = None) -> Lists:
     Hu, He, Gao & Zhang (2020), Modeling Personalized Item Frequency Information for Next-basket
     Recommendation, SIGIR; weights as in the authors' code, on which their figures and later ones rest.
     """
-    chosen = chosen or TIFU.get(baskets.name, Tifu())
     vectors = tifu_vectors(baskets, chosen)
     square = np.asarray(vectors.multiply(vectors).sum(axis=1)).ravel()
     n = min(chosen.neighbours, baskets.n_users - 1)
