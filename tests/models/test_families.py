@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nextoffer.domain.arrays import Strings
-from nextoffer.models.families import MOST_STEPS, Families, fit_families, up_sell_steps
+from nextoffer.models.families import MOST_STEPS, Families, fit_families
 from nextoffer.models.titles import distinct_texts, title_vectors
 
 KINDS = {
@@ -41,7 +41,7 @@ def fit(
 
 
 def steps_of(families: Families, row: int) -> list[int]:
-    return families.step[families.indptr[row] : families.indptr[row + 1]].tolist()
+    return families.product[families.indptr[row] : families.indptr[row + 1]].tolist()
 
 
 def planted() -> tuple[list[str | None], list[float], np.ndarray]:
@@ -102,11 +102,11 @@ def test_every_step_is_of_the_same_family_and_1_10_to_1_60_times_the_price() -> 
     cents = np.rint(np.array(prices) * 100).astype(int)
 
     assert len(row) > 500
-    assert (families.family[row] == families.family[families.step]).all() and (
+    assert (families.family[row] == families.family[families.product]).all() and (
         families.family[row] >= 0
     ).all()
-    assert (10 * cents[families.step] >= 11 * cents[row]).all()
-    assert (10 * cents[families.step] <= 16 * cents[row]).all()
+    assert (10 * cents[families.product] >= 11 * cents[row]).all()
+    assert (10 * cents[families.product] <= 16 * cents[row]).all()
     assert np.diff(families.indptr).max() <= MOST_STEPS
     assert ((families.score >= 0) & (families.score <= 1)).all()
 
@@ -168,7 +168,7 @@ def test_products_without_title_and_category_stand_alone() -> None:
     families = fit([None, None, "", "!!!", "lunch bag", "lunch bag"], [1.0, 1.2, 1.2, 1.2, 1.0, 1.2])
 
     assert families.family.tolist() == [-1, -1, -1, -1, 0, 0]
-    assert families.step.tolist() == [5]
+    assert families.product.tolist() == [5]
 
 
 @pytest.mark.parametrize("unknown", [float("nan"), 0.0, -3.0, float("inf")])
@@ -184,7 +184,7 @@ def test_a_shop_of_no_or_one_product_has_no_family(n: int) -> None:
     families = fit(["lunch bag"] * n, [1.0] * n)
 
     assert families.family.tolist() == [-1] * n
-    assert families.indptr.tolist() == [0] * (n + 1) and len(families.step) == 0
+    assert families.indptr.tolist() == [0] * (n + 1) and len(families.product) == 0
 
 
 def test_identical_titles_are_one_family_and_its_300_most_bought_are_the_steps() -> None:
@@ -193,7 +193,7 @@ def test_identical_titles_are_one_family_and_its_300_most_bought_are_the_steps()
 
     assert set(families.family.tolist()) == {0}
     assert steps_of(families, 0) == list(range(n - 1, n - 1 - MOST_STEPS, -1))
-    assert families.step.min() >= n - 300
+    assert families.product.min() >= n - 300
 
 
 def test_the_same_products_give_the_same_bytes() -> None:
@@ -201,7 +201,7 @@ def test_the_same_products_give_the_same_bytes() -> None:
 
     first, again = (fit(titles, prices, None, popularity) for _ in range(2))
 
-    for name in ("family", "indptr", "step", "score"):
+    for name in ("family", "indptr", "product", "score", "price"):
         assert getattr(first, name).tobytes() == getattr(again, name).tobytes()
 
 
@@ -213,15 +213,6 @@ def test_families_do_not_depend_on_the_order_of_products() -> None:
     there = fit([titles[row] for row in order], [prices[row] for row in order]).family
 
     assert len(np.unique(np.column_stack([here, there]), axis=0)) == len(np.unique(here))
-
-
-def test_steps_are_looked_up_for_a_batch_of_products() -> None:
-    families = fit(["lunch bag red", "lunch bag blue", "wall clock"], [2.0, 2.5, 9.0])
-
-    indptr, product, score = up_sell_steps(families, np.array([2, 0, 1, 0]))
-
-    assert indptr.tolist() == [0, 0, 1, 1, 2] and product.tolist() == [1, 1]
-    assert score[0] == score[1] == families.score[0]
 
 
 def test_title_vectors_are_those_of_scikit_learn() -> None:
@@ -257,37 +248,22 @@ def test_a_large_catalogue_is_done_in_time(n: int, categories: int, seconds: flo
     families = fit(titles, prices, leaves, popularity)
 
     assert time.perf_counter() - start < seconds
-    assert len(families.step) > n / 10
+    assert len(families.product) > n / 10
 
 
-def online_retail(cut: str) -> tuple[Any, Any]:
-    """Products sold before `cut` (title, median price, orders in all and in 28 days); who bought what."""
+def online_retail(cut: str) -> Any:
+    """Products sold before `cut`: title, median price, orders."""
     import duckdb
 
     file = Path(os.environ["NEXTOFFER_REALDATA"]) / "online_retail" / "online_retail.parquet"
-    at = f"TIMESTAMP '{cut}'"
-    lines = f"""(SELECT StockCode AS product, Description AS title, CustomerID AS customer,
-        InvoiceNo AS invoice, CAST(InvoiceDate AS TIMESTAMP) AS moment, UnitPrice AS price FROM '{file}'
-        WHERE regexp_matches(StockCode, '^[0-9]{{5}}') AND Quantity > 0 AND UnitPrice > 0
-          AND Description IS NOT NULL AND moment < {at} + INTERVAL 28 DAY)"""
     with duckdb.connect() as connection:
-        products = connection.sql(f"""
-            SELECT product, mode(title) AS title, median(price) AS price, count(DISTINCT invoice) AS orders,
-                   count(DISTINCT invoice) FILTER (moment >= {at} - INTERVAL 28 DAY) AS recent
-            FROM {lines} WHERE moment < {at} GROUP BY product ORDER BY product""").df()
-        bought = connection.sql(f"""
-            SELECT customer, product, moment >= {at} AS later, max(moment) AS last,
-                   max(moment) >= {at} - INTERVAL 180 DAY AS recently
-            FROM {lines} WHERE customer IS NOT NULL GROUP BY ALL ORDER BY customer, last, product""").df()
-    bought["row"] = bought["product"].map({code: row for row, code in enumerate(products["product"])})
-    return products, bought.dropna().astype({"row": int})
-
-
-def ndcg_at_5(worth: np.ndarray, hit: np.ndarray) -> float:
-    """Gain of the five worth most, ties to the first, over that of the best five."""
-    discount = 1 / np.log2(np.arange(2, 7))
-    first = hit[np.argsort(-worth, kind="stable")[:5]]
-    return float((first * discount[: len(first)]).sum() / discount[: min(int(hit.sum()), 5)].sum())
+        return connection.sql(f"""
+            SELECT StockCode AS product, mode(Description) AS title, median(UnitPrice) AS price,
+                   count(DISTINCT InvoiceNo) AS orders
+            FROM '{file}'
+            WHERE regexp_matches(StockCode, '^[0-9]{{5}}') AND Quantity > 0 AND UnitPrice > 0
+              AND Description IS NOT NULL AND CAST(InvoiceDate AS TIMESTAMP) < TIMESTAMP '{cut}'
+            GROUP BY product ORDER BY product""").df()
 
 
 def fit_online_retail(products: Any) -> Families:
@@ -298,7 +274,7 @@ def fit_online_retail(products: Any) -> Families:
 @pytest.mark.realdata
 @pytest.mark.skipif("NEXTOFFER_REALDATA" not in os.environ, reason="NEXTOFFER_REALDATA is not set")
 def test_variants_that_the_shop_itself_numbers_alike_are_in_one_family_on_online_retail() -> None:
-    products, _ = online_retail("2011-10-14")
+    products = online_retail("2011-10-14")
     family = fit_online_retail(products).family
     base = np.unique(products["product"].str[:5], return_inverse=True)[1]
 
@@ -308,30 +284,3 @@ def test_variants_that_the_shop_itself_numbers_alike_are_in_one_family_on_online
 
     assert together[variants].mean() > 0.85
     assert together.mean() < 0.01
-
-
-@pytest.mark.realdata
-@pytest.mark.skipif("NEXTOFFER_REALDATA" not in os.environ, reason="NEXTOFFER_REALDATA is not set")
-def test_likeness_times_recent_popularity_beats_popularity_on_online_retail() -> None:
-    products, bought = online_retail("2011-10-14")
-    families = fit_online_retail(products)
-    orders, recent = products["orders"].to_numpy(), products["recent"].to_numpy()
-    gains: dict[str, list[float]] = {"likeness": [], "popularity": []}
-    columns = bought[["row", "later", "recently"]].to_numpy().astype(int)
-    _, starts = np.unique(bought["customer"], return_index=True)
-    for rows in np.split(columns, starts[1:]):
-        known = rows[:, 1] == 0
-        before, later = rows[known, 0], rows[~known, 0]
-        anchors = {families.family[row]: row for row in rows[known & (rows[:, 2] == 1), 0]}
-        _, steps, score = up_sell_steps(families, np.array(list(anchors.values()), dtype=np.int64))
-        fresh = (recent[steps] > 0) & ~np.isin(steps, before)
-        step, at = np.unique(steps[fresh], return_inverse=True)
-        likeness = np.zeros(len(step))
-        np.maximum.at(likeness, at, score[fresh])
-        hit = np.isin(step, later)
-        if hit.any():
-            gains["likeness"].append(ndcg_at_5(likeness * recent[step], hit))
-            gains["popularity"].append(ndcg_at_5(orders[step], hit))
-
-    assert len(gains["likeness"]) > 200
-    assert np.mean(gains["likeness"]) > 1.3 * np.mean(gains["popularity"])

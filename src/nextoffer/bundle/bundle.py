@@ -17,6 +17,7 @@ from nextoffer.features.catalogue import Catalogue
 from nextoffer.features.interactions import Pairs
 from nextoffer.models.collaborative import Factors, Neighbours
 from nextoffer.models.curves import Curves
+from nextoffer.models.families import Families
 from nextoffer.models.knowledge import Customers, Knowledge, Products
 from nextoffer.models.lifetime import Lifetime
 from nextoffer.models.ranker import Ranker
@@ -138,7 +139,7 @@ _PARTS: dict[str, tuple[type, bool]] = {
     "factors": (Factors, True),
     "similar": (Neighbours, False),
     "companions": (Neighbours, False),
-    "ladder": (Neighbours, False),
+    "ladder": (Families, False),
     "reorder": (Reorder, False),
     "lifetime": (Lifetime, False),
     "segments": (Segments, False),

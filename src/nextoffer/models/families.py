@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import sparse
 
-from nextoffer.domain.arrays import Floats, Ints, Strings, ranges
+from nextoffer.domain.arrays import Floats, Ints, Strings
+from nextoffer.models.collaborative import Neighbours
 from nextoffer.models.titles import distinct_texts, title_vectors
 
 SIMILAR = 0.50  # least cosine of a title to the leading title of its family; see fit_families
@@ -33,21 +34,19 @@ Prices = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Families:
-    """Families of n products, and for each product the dearer ones of its family.
+class Families(Neighbours):
+    """Families of n products; as neighbours, the dearer ones of each product's family.
 
     Parameters
     ----------
-    family : (n,) int32 id, numbered by first product; −1 = stands alone
-    indptr : (n + 1,) int64; the steps of product i are `step[indptr[i]:indptr[i + 1]]`
-    step : int32 product rows, likest title first, at most 20 per product
+    indptr, product : steps of product i are `product[indptr[i]:indptr[i + 1]]`, likest title first, at most 20
     score : float32 cosine similarity of the two titles, 0..1
+    family : (n,) int32 id, numbered by first product; −1 = stands alone
+    price : (n,) float64 currency, NaN = unknown
     """
 
     family: npt.NDArray[np.int32]
-    indptr: Rows
-    step: npt.NDArray[np.int32]
-    score: npt.NDArray[np.float32]
+    price: Prices
 
 
 def fit_families(titles: Strings, categories: Strings, prices: Prices, popularity: Ints | Floats) -> Families:
@@ -78,14 +77,11 @@ def fit_families(titles: Strings, categories: Strings, prices: Prices, popularit
     return _ladder(family, plain[text], prices, np.asarray(popularity, dtype=np.float64))
 
 
-def up_sell_steps(
-    families: Families, product_rows: Ints
-) -> tuple[Rows, npt.NDArray[np.int32], npt.NDArray[np.float32]]:
-    """Dearer variants of each of m products, as (indptr (m + 1,), product row, similarity)."""
-    rows = np.asarray(product_rows, dtype=np.int64)
-    counts = families.indptr[rows + 1] - families.indptr[rows]
-    places = ranges(families.indptr[rows], counts)
-    return _indptr(counts), families.step[places], families.score[places]
+def in_price_units(prices: Prices) -> Rows:
+    """(n,) prices as they are compared, in 1/10,000 of the currency unit; 0 where unknown."""
+    known = np.isfinite(prices) & (prices > 0)
+    units: Rows = np.rint(np.where(known, prices, 0.0) * _PER_UNIT).astype(np.int64)
+    return units
 
 
 def _kinds(leaf: Rows, text: Rows, vectors: Any) -> Rows:
@@ -144,9 +140,8 @@ def _neighbours(vectors: Any, group: Rows) -> tuple[Rows, Rows, Prices]:
 
 def _ladder(family: Rows, vectors: Any, prices: Prices, popularity: Prices) -> Families:
     n = len(family)
-    known = np.isfinite(prices) & (prices > 0)
-    units = np.rint(np.where(known, prices, 0.0) * _PER_UNIT).astype(np.int64)
-    on = np.flatnonzero(known & (family >= 0))
+    units = in_price_units(prices)
+    on = np.flatnonzero((units > 0) & (family >= 0))
     steps = on[_place_in(family[on], -popularity[on]) < LARGEST_LEAF]
     width = int(family.max(initial=-1)) + 1
     ties = sparse.csr_matrix((np.full(len(on), _SMALL**0.5), (on, family[on])), shape=(n, width))
@@ -160,10 +155,11 @@ def _ladder(family: Rows, vectors: Any, prices: Prices, popularity: Prices) -> F
         parts.append(_best(low[dearer], high[dearer], likeness[dearer], popularity, MOST_STEPS))
     row, step, score = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Families(
-        family.astype(np.int32),
-        _indptr(np.bincount(row, minlength=n)),
-        step.astype(np.int32),
-        score.astype(np.float32),
+        indptr=_indptr(np.bincount(row, minlength=n)),
+        product=step.astype(np.int32),
+        score=score.astype(np.float32),
+        family=family.astype(np.int32),
+        price=np.where(units > 0, prices, np.nan),
     )
 
 

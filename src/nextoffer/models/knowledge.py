@@ -17,7 +17,7 @@ from nextoffer.models.collaborative import (
     fit_factors,
     fit_similar,
 )
-from nextoffer.models.families import fit_families
+from nextoffer.models.families import Families, fit_families
 from nextoffer.models.lifetime import Lifetime, fit_lifetime, score_customers
 from nextoffer.models.reorder import Reorder, fit_reorder
 from nextoffer.models.segments import Segments, fit_segments, predict_segments, published_codes
@@ -98,7 +98,7 @@ class Knowledge:
     factors: Factors
     similar: Neighbours
     companions: Neighbours
-    ladder: Neighbours
+    ladder: Families
     reorder: Reorder
     lifetime: Lifetime
     segments: Segments
@@ -145,8 +145,7 @@ def learn(
     progress("families")
     # What nobody has bought yet is on no ladder: in a backtest, today's catalogue tells what will come.
     prices = np.where(products.n_orders > 0, catalogue.prices(), np.nan)
-    families = fit_families(catalogue.title, catalogue.category, prices, products.n_orders)
-    ladder = Neighbours(families.indptr, families.step, families.score)
+    ladder = fit_families(catalogue.title, catalogue.category, prices, products.n_orders)
     customers = Customers(
         recency_days=rfm.recency_days,
         first_age_days=rfm.first_age_days,
