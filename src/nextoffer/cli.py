@@ -131,18 +131,29 @@ def train(
 @app.command(rich_help_panel="Every night")
 def backtest(
     context: typer.Context,
-    as_of: AsOf = None,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="DATE",
+            help="First day to score; nothing from it on is learned from. Default: the latest day with a whole "
+            "horizon of orders after it.",
+        ),
+    ] = None,
     horizon: Annotated[int | None, typer.Option(min=1, help="Days to score; default horizon_days.")] = None,
+    cuts: Annotated[
+        int, typer.Option(min=1, max=24, help="Cut-offs, a horizon apart, the newest at --as-of.")
+    ] = 3,
     json: Json = False,
 ) -> None:
-    """Learn before a date and score the days after it, beside named baselines."""
+    """Learn before a date and score the days after it, beside named baselines; the same at earlier dates."""
     from nextoffer.backtest.render import rendered
     from nextoffer.pipeline import run_backtest
 
     settings = _settings(context)
-    moment = _as_of(settings, as_of)
+    moment = None if as_of is None else _as_of(settings, as_of)
     with _progress() as progress:
-        result = run_backtest(settings, moment, horizon, progress)
+        result = run_backtest(settings, moment, horizon, progress, cuts)
     _print_json(result) if json else _print(rendered(result))
 
 

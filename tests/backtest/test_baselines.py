@@ -68,6 +68,40 @@ def test_personal_frequency_breaks_ties_by_popularity_and_fills_up_with_it(knowl
 
 
 @pytest.mark.parametrize("new_only", [False, True])
+def test_trending_is_popularity_times_the_pace_of_the_last_ten_days(
+    new_only: bool, knowledge: Knowledge
+) -> None:
+    products = knowledge.products
+    place = {product: at for at, product in enumerate(by_popularity(knowledge))}
+    pace = products.share_28 * np.exp(products.trend.astype(float))
+    sold = [p for p in range(len(products)) if products.n_orders[p] > 0]
+    ranked = sorted(sold, key=lambda p: (-pace[p], place[p]))
+
+    lists = baselines.trending(knowledge, rows_of(knowledge), 10, new_only)
+
+    for row in rows_of(knowledge).tolist():
+        free = [p for p in ranked if not new_only or p not in own(knowledge, row)]
+        assert lists[row].tolist() == padded(free, 10)
+
+
+@pytest.mark.parametrize("k", [3, 10])
+def test_the_last_basket_comes_again_and_then_what_is_popular(
+    k: int, knowledge: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "BLOCK", 50)
+    pairs, popular = knowledge.pairs, by_popularity(knowledge)
+    ranked = [p for p in popular if knowledge.products.n_orders[p] > 0]
+
+    lists = baselines.last_basket(knowledge, rows_of(knowledge), k)
+
+    for row in rows_of(knowledge).tolist():
+        at = slice(int(pairs.indptr[row]), int(pairs.indptr[row + 1]))
+        basket = set(pairs.product[at][pairs.in_last[at] > 0].tolist())
+        first = [p for p in popular if p in basket][:k]
+        assert lists[row].tolist() == padded(first + [p for p in ranked if p not in first], k)
+
+
+@pytest.mark.parametrize("new_only", [False, True])
 def test_item_item_adds_up_cosines_of_what_was_bought(new_only: bool, knowledge: Knowledge) -> None:
     n = len(knowledge.products)
     counts = knowledge.pairs.matrix(knowledge.pairs.n_orders.astype(np.float32), n)
@@ -83,7 +117,7 @@ def test_item_item_adds_up_cosines_of_what_was_bought(new_only: bool, knowledge:
     if new_only:
         scores[dense > 0] = 0
 
-    lists = baselines.item_item(counts, rows_of(knowledge), 10, new_only)
+    lists = baselines.item_item(counts, rows_of(knowledge), 10)[int(new_only)]
 
     best = np.sort(scores, axis=1)[:, ::-1][:, :10]
     got = np.where(lists >= 0, np.take_along_axis(scores, np.maximum(lists, 0), axis=1), 0.0)
@@ -97,10 +131,10 @@ def test_als_with_its_defaults_ranks_what_the_library_ranks_and_nothing_bought_w
     counts = knowledge.pairs.matrix(knowledge.pairs.n_orders.astype(np.float32), n)
     rows = rows_of(knowledge)[5:60]
 
-    new = baselines.als(counts, rows, 10, new_only=True, seed=1)
-    again = baselines.als(counts, rows, 10, new_only=True, seed=1)
+    everything, new = baselines.als(counts, rows, 10, seed=1)
+    again = baselines.als(counts, rows, 10, seed=1)
 
-    assert new.tolist() == again.tolist()
+    assert (everything.tolist(), new.tolist()) == tuple(lists.tolist() for lists in again)
     for position, row in enumerate(rows.tolist()):
         assert not set(new[position].tolist()) & set(own(knowledge, row))
 

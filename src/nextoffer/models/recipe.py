@@ -33,7 +33,11 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Kitchen:
-    """Where the recipe is cooked: the engine, the canonical tables, scratch space, the shop's constants."""
+    """Where the recipe is cooked: the engine, the canonical tables, scratch space, the shop's constants.
+
+    `catalogue_at` gives the catalogue as it could be known at an earlier moment, for a shop whose prices are
+    read from its order lines.
+    """
 
     engine: Engine
     history: Path
@@ -42,6 +46,11 @@ class Kitchen:
     horizon_days: int
     seed: int
     progress: Callable[[str], None] = lambda stage: None
+    catalogue_at: Callable[[datetime], Catalogue] | None = None
+
+    def known(self, as_of: datetime) -> Catalogue:
+        """The catalogue as it could be known at `as_of`."""
+        return self.catalogue if self.catalogue_at is None else self.catalogue_at(as_of)
 
 
 @dataclass(slots=True)
@@ -71,7 +80,7 @@ class Past:
             until = as_of + timedelta(days=kitchen.horizon_days)
             features = build_features(kitchen.engine, kitchen.history, folder, as_of, self.stride)
             bought = build_labels(kitchen.engine, folder, as_of, until)
-            knowledge = learn(features, kitchen.catalogue, kitchen.horizon_days, kitchen.seed)
+            knowledge = learn(features, kitchen.known(as_of), kitchen.horizon_days, kitchen.seed)
             self.cuts[as_of] = Cut(as_of, features.customers, Lesson(knowledge, *bought))
         return self.cuts[as_of]
 

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 import numpy as np
 
 from nextoffer import __version__
-from nextoffer.backtest import backtest, judge
+from nextoffer.backtest import CUTS, backtest, judge
 from nextoffer.bundle.bundle import LANGUAGES, Bundle, CustomerIds, StoredCandidates, open_bundle, write_parts
 from nextoffer.bundle.lock import nightly_lock
 from nextoffer.bundle.store import Manifest, stage
@@ -21,9 +21,9 @@ from nextoffer.config import Settings
 from nextoffer.domain.arrays import Strings
 from nextoffer.domain.history import History
 from nextoffer.domain.offers import Candidates
-from nextoffer.errors import BundleError, NoBundleError
+from nextoffer.errors import BundleError, NoBundleError, TooLittleHistoryError
 from nextoffer.features.build import known_catalogue
-from nextoffer.features.catalogue import read_languages
+from nextoffer.features.catalogue import Catalogue, read_languages
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.ranker import Ranker
 from nextoffer.models.recipe import Kitchen, Past, learn_all
@@ -103,15 +103,51 @@ def train(
 
 
 def run_backtest(
-    settings: Settings, as_of: datetime, horizon_days: int | None = None, progress: Progress = quiet
+    settings: Settings,
+    as_of: datetime | None = None,
+    horizon_days: int | None = None,
+    progress: Progress = quiet,
+    n_cuts: int = CUTS,
 ) -> dict[str, Any]:
-    """Learn before `as_of`, score the `horizon_days` after it: nextoffer beside every named baseline."""
+    """Learn before `as_of`, score the `horizon_days` after it: nextoffer beside every named baseline.
+
+    The same at up to `n_cuts` − 1 earlier cut-offs. By default `as_of` is the latest day with a whole horizon
+    of orders after it.
+
+    Raises
+    ------
+    SourceError : the data cannot be read
+    TooLittleHistoryError : there is nothing before `as_of`, or nobody bought anything after it
+    """
     if horizon_days is not None:
         settings = settings.model_copy(update={"horizon_days": horizon_days})
     watch = Stopwatch(progress)
-    with _kitchen(settings, as_of, watch) as (kitchen, history), watch.stage("backtest"):
-        result = backtest(Past.of(kitchen, history.first_order_at), as_of)
-    return result | {"seconds": watch.seconds, "peak_rss_mb": round(peak_rss_mb(), 1)}
+    with _kitchen(settings, as_of, watch) as (kitchen, history):
+        cut, warnings = _cut_to_judge(settings, history, as_of)
+        with watch.stage("backtest"):
+            result = backtest(Past.of(kitchen, history.first_order_at), cut, n_cuts)
+    if len(result["cuts"]) < n_cuts:
+        warnings.append(f"the history has room for {len(result['cuts'])} of {n_cuts} cut-offs")
+    return result | {"warnings": warnings, "seconds": watch.seconds, "peak_rss_mb": round(peak_rss_mb(), 1)}
+
+
+def _cut_to_judge(settings: Settings, history: History, as_of: datetime | None) -> tuple[datetime, list[str]]:
+    """The cut-off asked for, else the latest with a whole horizon of orders after it; and what is short of it."""
+    zone, days = settings.zone, settings.horizon_days
+    end = datetime.combine(history.last_order_at.astimezone(zone).date() + timedelta(days=1), time(), zone)
+    latest = datetime.combine(end.date() - timedelta(days=days), time(), zone)
+    cut = as_of or latest
+    if cut > history.last_order_at:
+        raise TooLittleHistoryError(
+            f"Nothing could be judged: the newest order is of {end - timedelta(days=1):%Y-%m-%d}, none is from "
+            f"{cut:%Y-%m-%d} on. Choose an earlier --as-of; {latest:%Y-%m-%d} is the latest with {days} days of "
+            "orders after it."
+        )
+    if cut <= latest:
+        return cut, []
+    there = (end.date() - cut.astimezone(zone).date()).days
+    text = f"only {there} of the {days} days from {cut:%Y-%m-%d} are there to score, so the figures mislead"
+    return cut, [f"{text}; {latest:%Y-%m-%d} is the latest cut-off with all of them"]
 
 
 @contextmanager
@@ -155,7 +191,9 @@ def peak_rss_mb() -> float:
 
 
 @contextmanager
-def _kitchen(settings: Settings, as_of: datetime, watch: Stopwatch) -> Iterator[tuple[Kitchen, History]]:
+def _kitchen(
+    settings: Settings, as_of: datetime | None, watch: Stopwatch
+) -> Iterator[tuple[Kitchen, History]]:
     """Everything the recipe needs, from the shop's files: read, checked, with an engine over it."""
     from nextoffer.engines.duckdb import DuckDBEngine
 
@@ -166,17 +204,22 @@ def _kitchen(settings: Settings, as_of: datetime, watch: Stopwatch) -> Iterator[
         scratch.mkdir()
         with DuckDBEngine(settings.engine, scratch) as engine:
             engine.tables(history.folder)
-            margin_share, derived = settings.margin.default_share, "products" not in history.given
-            catalogue = known_catalogue(engine, scratch, as_of, settings.currency, margin_share, derived)
+            derived = "products" not in history.given
+            shop = settings.currency, settings.margin.default_share, derived
+
+            def known(moment: datetime) -> Catalogue:
+                return known_catalogue(engine, scratch, moment, *shop)
+
             yield (
                 Kitchen(
                     engine,
                     history.folder,
                     scratch,
-                    catalogue,
+                    known(as_of or history.last_order_at),
                     settings.horizon_days,
                     settings.seed,
                     watch.progress,
+                    known if derived else None,
                 ),
                 history,
             )
