@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import gamma as gamma_law
 
-from nextoffer.models.reorder import Reorder, due_window, expected_gap_days, fit_reorder, p_reorder
+from nextoffer.models.reorder import (
+    WINDOW_DAYS,
+    Reorder,
+    due_window,
+    expected_gap_days,
+    fit_reorder,
+    p_reorder,
+)
 
 MODEL = Reorder(np.array([0.002, 0.02, 0.1]), shop_rate=0.01, shape=0.6, strength=1.2, n_pairs=100)
 
@@ -109,21 +116,25 @@ def test_the_expected_gap_is_the_inverse_of_the_expected_rate_unless_the_shelf_l
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_the_next_purchase_falls_into_the_due_window_with_the_chance_asked_for(share):
     columns = pairs([0, 1, 2], [1, 3, 9], [40, 90, 100], [40, 3, 7])
-    start, end = due_window(MODEL, *columns, share=share)
+    start, end, probability = due_window(MODEL, *columns, share=share)
     inside = [
         p_reorder(MODEL, *(column[[row]] for column in columns), end[row])
         - p_reorder(MODEL, *(column[[row]] for column in columns), start[row])
         for row in range(3)
     ]
-    assert np.ravel(inside) == pytest.approx([share] * 3, abs=1e-5)
+    assert np.ravel(inside) == pytest.approx(probability, abs=1e-5)
+    whole = end < WINDOW_DAYS
+    assert whole.any() and probability[whole] == pytest.approx(share)
+    assert np.all(probability[~whole] < share)
 
 
 def test_a_known_shelf_life_sets_the_window_around_the_day_the_supply_ends():
     columns = pairs([1, 1, 1], [2, 2, 2], [100, 200, 100], [30, 150, 30])
-    start, end = due_window(MODEL, *columns, np.array([40.0, 40.0, np.nan]))
+    start, end, probability = due_window(MODEL, *columns, np.array([40.0, 40.0, np.nan]))
     assert (start[0], end[0]) == (0.0, 20.0)  # ten days of supply left, give or take ten
     assert (start[1], end[1]) == (0.0, 10.0)  # long since used up: now
     assert start[2] < end[2]
+    assert probability[0] == pytest.approx(p_reorder(MODEL, *(c[:1] for c in columns), 20)[0], abs=1e-6)
 
 
 any_pairs = st.lists(
@@ -144,8 +155,9 @@ def test_every_p_is_in_range_and_depends_on_its_own_pair_only(rows, horizon):
             p_reorder(model, *(column[[row]] for column in columns), horizon)[0] for row in range(len(rows))
         ]
         assert np.array_equal(whole, alone)
-        start, end = due_window(model, *columns)
+        start, end, probability = due_window(model, *columns)
         assert np.all(start >= 0) and np.all(start <= end)
+        assert np.all((probability >= 0) & (probability <= 1))
 
 
 def test_the_order_of_pairs_does_not_matter():

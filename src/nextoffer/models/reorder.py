@@ -25,6 +25,7 @@ SHAPE_BOUNDS = (0.05, 50.0)  # how alike customers of one product may be found t
 STRENGTH_BOUNDS = (0.1, 1000.0)  # repeat purchases the shop's rate may count for in a product's rate
 DEFAULT_SHAPE, DEFAULT_STRENGTH = 0.5, 1.0  # where the data do not tell; near what real shops show
 MIN_REPEATS = 20  # fewer repeat purchases in the whole shop do not tell
+WINDOW_DAYS = 365.0  # no window reaches further
 PRIOR_GAP_DAYS = 365.0  # one repeat a year, counted as one purchase, so that no rate is ever 0
 
 
@@ -88,7 +89,7 @@ def p_reorder(
     1 − ((β+T)/(β+T+h))^(α+n), n repeat purchases in T days, prior Gamma(α = shape, β = shape / rate).
     """
     del last_age_days
-    shape, days = _posterior(reorder, product, n_days, first_age_days)
+    shape, days = wait_law(reorder, product, n_days, first_age_days)
     chance: npt.NDArray[np.float32] = -np.expm1(-shape * np.log1p(horizon_days / days))
     return chance.astype(np.float32)
 
@@ -106,7 +107,7 @@ def expected_gap_days(
     supply_days : (n,) how long what was bought last lasts (shelf life × quantity); overrides where not NaN
     """
     del last_age_days
-    shape, days = _posterior(reorder, product, n_days, first_age_days)
+    shape, days = wait_law(reorder, product, n_days, first_age_days)
     gap: Vector = days / shape
     return gap if supply_days is None else np.where(np.isnan(supply_days), gap, supply_days)
 
@@ -119,22 +120,30 @@ def due_window(
     last_age_days: Ints,
     supply_days: Floats | None = None,
     share: float = 0.5,
-) -> tuple[Vector, Vector]:
-    """(from_days, until_days), counted from now, between which the next purchase falls with chance `share`.
+) -> tuple[Vector, Vector, Vector]:
+    """(from_days, until_days, probability) of the pair's next purchase, see `window_of`."""
+    law = wait_law(reorder, product, n_days, first_age_days)
+    return window_of(*law, last_age_days, supply_days, share)
 
-    The wait is Lomax(α+n, β+T): the Gamma-mixed exponential law. Where `supply_days` says how long the last
-    purchase lasts, the window is the quarter of that time before and after it runs out, not before now.
+
+def window_of(
+    shape: Vector, scale: Vector, last_age_days: Ints, supply_days: Floats | None, share: float
+) -> tuple[Vector, Vector, Vector]:
+    """(from_days, until_days, probability), counted from now, where the wait is Lomax(shape, scale).
+
+    That is the Gamma-mixed exponential law. The window is its middle `share`, cut at WINDOW_DAYS; where
+    `supply_days` says how long the last purchase lasts, it is the quarter of that time before and after it runs
+    out, not before now. `probability` is that of the next purchase falling into the window as it stands.
     """
-    shape, days = _posterior(reorder, product, n_days, first_age_days)
     low, high = (1.0 - share) / 2.0, (1.0 + share) / 2.0
-    start, end = (days * np.expm1(-np.log1p(-q) / shape) for q in (low, high))
-    if supply_days is None:
-        return start, end
-    left, known = supply_days - last_age_days, ~np.isnan(supply_days)
-    return (
-        np.where(known, np.maximum(left - supply_days / 4.0, 0.0), start),
-        np.where(known, np.maximum(left + supply_days / 4.0, supply_days / 4.0), end),
-    )
+    start, end = (scale * np.expm1(-np.log1p(-q) / shape) for q in (low, high))
+    if supply_days is not None:
+        left, known = supply_days - last_age_days, ~np.isnan(supply_days)
+        start = np.where(known, np.maximum(left - supply_days / 4.0, 0.0), start)
+        end = np.where(known, np.maximum(left + supply_days / 4.0, supply_days / 4.0), end)
+    start, end = np.minimum(start, WINDOW_DAYS), np.minimum(end, WINDOW_DAYS)
+    before, after = (np.exp(-shape * np.log1p(days / scale)) for days in (start, end))
+    return start, end, before - after
 
 
 def _exposure(n_days: Ints, first_age_days: Ints) -> tuple[Vector, Vector]:
@@ -143,8 +152,8 @@ def _exposure(n_days: Ints, first_age_days: Ints) -> tuple[Vector, Vector]:
     return repeats, np.maximum(np.asarray(first_age_days, dtype=np.float64), 0.0)
 
 
-def _posterior(reorder: Reorder, product: Ints, n_days: Ints, first_age_days: Ints) -> tuple[Vector, Vector]:
-    """Shape α+n and days β+T of the Gamma law of each pair's rate."""
+def wait_law(reorder: Reorder, product: Ints, n_days: Ints, first_age_days: Ints) -> tuple[Vector, Vector]:
+    """Shape α+n and days β+T of the Gamma law of each pair's rate: the wait is Lomax of this shape and scale."""
     repeats, days = _exposure(n_days, first_age_days)
     return reorder.shape + repeats, reorder.shape / reorder.rate[product] + days
 
