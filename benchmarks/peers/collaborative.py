@@ -144,12 +144,11 @@ def ease_weights(weights: sp.csr_matrix, l2: float) -> Floats:
     inverse, singular = lapack.dpotri(factor, lower=1, overwrite_c=1)
     if failed or singular:
         raise ValueError(f"XᵀX + {l2} is not positive definite")
-    inverse = np.tril(inverse)
-    diagonal = np.diag(inverse).copy()
-    inverse += np.tril(inverse, -1).T
-    inverse /= -diagonal
-    np.fill_diagonal(inverse, 0.0)
-    return inverse
+    learned: Floats = np.tril(inverse)
+    learned += np.tril(learned, -1).T
+    learned /= -np.diag(learned)
+    np.fill_diagonal(learned, 0.0)
+    return learned
 
 
 def _alike(

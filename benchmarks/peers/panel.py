@@ -20,7 +20,11 @@ from nextoffer.features.interactions import Pairs
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What the validation users of a next-basket split chose, by recall@10 (UP-CF@r: NDCG@10)."""
+    """What the validation users of a next-basket split chose, by recall@10 (UP-CF@r: NDCG@10).
+
+    TIFU-KNN on `tafeng_reality_check` takes what `tafeng_dnntsp` chose, which is second on its own validation
+    users and the stronger peer on its judged ones.
+    """
 
     tifu: Tifu
     up_cf: Upcf
@@ -28,7 +32,7 @@ class Chosen:
 
 NEXT_BASKET = {
     "tafeng_dnntsp": Chosen(Tifu(500, 1.0, 0.6, 0.1, 3), Upcf(25, 0.75, 2.0, 300)),
-    "tafeng_reality_check": Chosen(Tifu(500, 1.0, 0.6, 0.1, 3), Upcf(25, 0.75, 2.0, 300)),
+    "tafeng_reality_check": Chosen(Tifu(500, 1.0, 0.6, 0.1, 3), Upcf(5, 1.0, 2.0, 1_000)),
     "dunnhumby_carbo_dnntsp": Chosen(Tifu(100, 1.0, 1.0, 0.5, 10), Upcf(3, 0.75, 5.0, 300)),
 }
 NEW_ALS, NEW_ALS_HALF_LIFE = Als(8, 100.0, 20.0), 1.0
