@@ -106,6 +106,7 @@ def test_hidden_baskets_reach_the_shop_only_when_asked_for() -> None:
 
 
 @pytest.mark.realdata
+@pytest.mark.skipif("NEXTOFFER_REALDATA" not in os.environ, reason="NEXTOFFER_REALDATA is not set")
 def test_peers_reproduce_the_published_figures() -> None:
     data = Path(os.environ["NEXTOFFER_REALDATA"])
     for baskets, published in (
