@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nextoffer.domain.arrays import Strings
@@ -64,9 +64,12 @@ class Past:
     cuts: dict[datetime, Cut] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, kitchen: Kitchen, first_order_at: datetime) -> Past:
-        """As many customers as MAX_TAUGHT over up to MAX_CUTS cuts: small shops learn from more moments."""
-        table = kitchen.engine.arrow("SELECT COUNT(DISTINCT customer_id) AS n FROM orders")
+    def of(cls, kitchen: Kitchen, first_order_at: datetime, as_of: datetime | None = None) -> Past:
+        """As many customers known at `as_of` as MAX_TAUGHT over up to MAX_CUTS cuts: small shops have more cuts."""
+        moment = (as_of or datetime.max.replace(tzinfo=UTC)).astimezone(UTC).replace(tzinfo=None)
+        table = kitchen.engine.arrow(
+            f"SELECT COUNT(DISTINCT customer_id) AS n FROM orders WHERE ordered_at < TIMESTAMP '{moment}'"
+        )
         n_customers = max(int(table["n"][0].as_py()), 1)
         n_cuts = min(max(MAX_TAUGHT // n_customers, 1), MAX_CUTS)
         return cls(kitchen, first_order_at, -(-n_customers // MAX_TAUGHT), n_cuts)

@@ -76,7 +76,7 @@ def train(
     watch = Stopwatch(progress)
     with nightly_lock(settings.models_dir), _kitchen(settings, as_of, watch) as (kitchen, history):
         before = _in_service(settings, signing_key)
-        past = Past.of(kitchen, history.first_order_at)
+        past = Past.of(kitchen, history.first_order_at, as_of)
         with watch.stage("teach"):
             ranker = past.ranker(as_of)
         with watch.stage("judge"):
@@ -125,7 +125,7 @@ def run_backtest(
     with _kitchen(settings, as_of, watch) as (kitchen, history):
         cut, warnings = _cut_to_judge(settings, history, as_of)
         with watch.stage("backtest"):
-            result = backtest(Past.of(kitchen, history.first_order_at), cut, n_cuts)
+            result = backtest(Past.of(kitchen, history.first_order_at, cut), cut, n_cuts)
     if len(result["cuts"]) < n_cuts:
         warnings.append(f"the history has room for {len(result['cuts'])} of {n_cuts} cut-offs")
     return result | {"warnings": warnings, "seconds": watch.seconds, "peak_rss_mb": round(peak_rss_mb(), 1)}
