@@ -128,6 +128,16 @@ def test_the_next_purchase_falls_into_the_due_window_with_the_chance_asked_for(s
     assert np.all(probability[~whole] < share)
 
 
+def test_windows_hold_as_many_next_purchases_as_they_promise():
+    _, own, columns = planted_shop()
+    start, end, probability = due_window(fit_reorder(*columns, 40), *columns)
+    wait = np.random.default_rng(3).exponential(1 / np.maximum(own, 1e-12))
+    held = (wait >= start) & (wait < end)
+    assert held.mean() == pytest.approx(probability.mean(), abs=0.01)
+    for quarter in np.array_split(np.argsort(end, kind="stable"), 4):
+        assert held[quarter].mean() == pytest.approx(probability[quarter].mean(), abs=0.03)
+
+
 def test_a_known_shelf_life_sets_the_window_around_the_day_the_supply_ends():
     columns = pairs([1, 1, 1], [2, 2, 2], [100, 200, 100], [30, 150, 30])
     start, end, probability = due_window(MODEL, *columns, np.array([40.0, 40.0, np.nan]))
