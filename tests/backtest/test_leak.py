@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from nextoffer.config import parse_settings
@@ -172,7 +172,7 @@ def untouched() -> dict[bool, dict[str, Any]]:
     return {given: learned(shop_lines(), given) for given in (False, True)}
 
 
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3, deadline=None, phases=[Phase.generate])  # a smaller seed explains nothing
 @given(st.integers(0, 2**32 - 1), st.booleans())
 def test_nothing_from_the_cut_off_on_changes_a_feature_an_array_or_the_ranker(
     untouched: dict[bool, dict[str, Any]], seed: int, given: bool

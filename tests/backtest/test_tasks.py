@@ -22,6 +22,7 @@ from nextoffer.backtest.tasks import (
 )
 from nextoffer.models.families import in_price_units
 from nextoffer.models.ranker import score_batch
+from nextoffer.models.recipe import Past
 
 TASKS = {
     "next_purchase": {
@@ -41,15 +42,9 @@ TASKS = {
 
 
 @pytest.fixture(scope="module")
-def case(small_shop_learned: Any) -> Case:
-    shop = small_shop_learned
-    return Case.of(shop.past.ranker(shop.cut.as_of), shop.cut.lesson, shop.kitchen.seed)
-
-
-@pytest.fixture(scope="module")
-def result(small_shop_learned: Any) -> dict[str, Any]:
-    shop = small_shop_learned
-    return judge(shop.past, shop.past.ranker(shop.cut.as_of), shop.cut)
+def result(small_shop_learned: Any, past: Past) -> dict[str, Any]:
+    cut = small_shop_learned.cut
+    return judge(past, past.ranker(cut.as_of), cut)
 
 
 def bought_after(case: Case) -> dict[int, set[int]]:
