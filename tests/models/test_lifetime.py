@@ -19,8 +19,8 @@ from scipy.stats import beta as beta_law
 from scipy.stats import gamma as gamma_law
 
 from nextoffer.errors import TooLittleHistoryError, TrainingError
-from nextoffer.models import bgnbd, calibration
-from nextoffer.models.bgnbd import fit_bgnbd, fit_nbd
+from nextoffer.models import bgnbd
+from nextoffer.models.bgnbd import fit_bgnbd, fit_mbgnbd, fit_nbd
 from nextoffer.models.lifetime import (
     Lifetime,
     expected_orders,
@@ -89,8 +89,9 @@ def test_lifetime_finds_dropout_and_order_value_on_cdnow(cdnow):
     x, t_x, age, value = cdnow
     first, recency = np.rint(age * 7).astype(int), np.rint((age - t_x) * 7).astype(int)
     found = fit_lifetime(x + 1, recency, first, value)
-    assert (found.law, found.value_law) == ("bgnbd", "gamma-gamma")
-    assert found.alpha == pytest.approx(4.414, abs=0.001)  # weeks, though fitted on days
+    assert (found.law, found.value_law) == ("mbgnbd", "gamma-gamma")
+    assert found.log_likelihood > fit_bgnbd(x, first - recency, first).log_likelihood
+    assert found.alpha == pytest.approx(fit_mbgnbd(x, t_x, age).alpha, rel=1e-3)  # weeks, though fitted on days
 
 
 def test_planted_parameters_are_recovered_from_fifty_thousand_customers():
@@ -157,6 +158,63 @@ def test_lifetimes_finds_the_same_parameters():
         alive = peer.conditional_probability_alive(x, t_x / 7, age / 7)
     assert orders == pytest.approx(np.asarray(theirs), rel=1e-6)
     assert p_alive(found, x, t_x / 7, age / 7) == pytest.approx(np.asarray(alive), rel=1e-6)
+
+
+def entry_shop(n, seed=0):
+    """As `shop`, but the first purchase may be the last: MBG/NBD."""
+    x, t_x, age = shop(n, seed=seed)
+    gone = np.random.default_rng(seed + 100).random(n) < 0.4
+    return np.where(gone, 0, x), np.where(gone, 0, t_x), age
+
+
+def test_the_mbgnbd_likelihood_is_that_of_the_paper_written_out_customer_by_customer():
+    from scipy.special import betaln, gammaln
+
+    x, t_x, age = entry_shop(300)
+    law = fit_mbgnbd(x, t_x, age)
+    r, alpha, a, b = law.r, law.alpha, law.a, law.b
+    total = 0.0
+    for x_i, t_i, age_i in zip(x, t_x, age, strict=True):
+        stays = np.exp(betaln(a, b + x_i + 1) - betaln(a, b)) * (alpha + age_i) ** -(r + x_i)
+        left = np.exp(betaln(a + 1, b + x_i) - betaln(a, b)) * (alpha + t_i) ** -(r + x_i)
+        total += gammaln(r + x_i) - gammaln(r) + r * np.log(alpha) + np.log(stays + left)
+    assert law.log_likelihood == pytest.approx(total, abs=1e-6)
+
+
+def test_the_gradient_of_mbgnbd_is_the_slope_of_its_likelihood():
+    counts = bgnbd._count(*entry_shop(500), entry=1)
+    theta = np.array([0.1, 0.2, -0.3, 0.4])
+    slope = approx_fprime(theta, lambda at: bgnbd._bgnbd(at, counts)[0], 1e-7)
+    assert bgnbd._bgnbd(theta, counts)[1] == pytest.approx(slope, rel=1e-4, abs=1e-2)
+
+
+def test_lifetimes_finds_the_same_mbgnbd():
+    if importlib.util.find_spec("lifetimes") is None:
+        pytest.skip("the peer `lifetimes` is not installed")
+    x, t_x, age = entry_shop(3_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lifetimes import ModifiedBetaGeoFitter
+
+        peer = ModifiedBetaGeoFitter().fit(x, t_x / 7, age / 7)
+        expected = [peer.params_[name] for name in ("r", "alpha", "a", "b")]
+        alive = peer.conditional_probability_alive(x, t_x / 7, age / 7)
+        theirs = peer.conditional_expected_number_of_purchases_up_to_time(26.0, x, t_x / 7, age / 7)
+    law = fit_mbgnbd(x, t_x / 7, age / 7)
+    assert [law.r, law.alpha, law.a, law.b] == pytest.approx(expected, rel=1e-2)
+    found = Lifetime("mbgnbd", *expected, 0.0, "none", 0.0, 1.0, 3_000)
+    assert p_alive(found, x, t_x / 7, age / 7) == pytest.approx(np.asarray(alive), rel=1e-6)
+    assert expected_orders(found, x, t_x / 7, age / 7, 26.0) == pytest.approx(np.asarray(theirs), rel=1e-6)
+
+
+def test_customers_who_never_came_back_may_be_gone_where_the_data_say_so():
+    x, t_x, age = entry_shop(5_000)
+    found = fit_lifetime(x + 1, age - t_x, age, np.full(5_000, 20.0))
+    assert found.law == "mbgnbd"
+    alive = p_alive(found, np.zeros(2), np.zeros(2), np.array([1.0, 100.0]))
+    assert 1.0 > alive[0] > alive[1] > 0.0
+    many = p_buy(found, np.zeros(40, int), np.zeros(40), np.arange(40.0), 4.0)
+    assert np.all(np.diff(many) < 0)
 
 
 def test_where_nobody_drops_out_the_law_is_nbd():
@@ -309,6 +367,7 @@ def test_impossible_customers_are_named():
 
 LAWS = (
     CDNOW,
+    replace(CDNOW, law="mbgnbd"),
     replace(CDNOW, a=0.0, b=1.0, law="nbd"),
     replace(CDNOW, r=400.0, alpha=0.001, a=400.0, b=0.001),
     replace(CDNOW, r=0.001, alpha=5000.0, a=0.001, b=400.0),
@@ -354,29 +413,3 @@ def test_a_year_of_revenue_is_orders_times_their_value():
     days = expected_orders(CDNOW, one(3), one(186 / 7), one(200 / 7), 365 / 7)[0]
     value = (0.44 * 35.0 + 160.0) / (0.44 + 4)
     assert scores.expected_value[0] == pytest.approx(days * value, rel=1e-6)
-
-
-def test_calibration_recovers_a_planted_distortion():
-    rng = np.random.default_rng(6)
-    odds = rng.normal(-2.0, 1.0, 100_000)
-    bought = rng.random(100_000) < 1 / (1 + np.exp(-(0.5 + 0.8 * odds)))
-    found = calibration.calibrate(1 / (1 + np.exp(-odds)), bought)
-    assert (found.intercept, found.slope) == pytest.approx((0.5, 0.8), abs=0.05)
-    corrected = calibration.apply(found, 1 / (1 + np.exp(-odds)))
-    assert corrected.mean() == pytest.approx(bought.mean(), abs=0.002)
-
-
-@pytest.mark.parametrize("bought", [[True, True], [False, False], []])
-def test_a_handful_of_labels_hardly_calibrates_anything(bought):
-    p = np.linspace(0.2, 0.4, len(bought))
-    found = calibration.calibrate(p, np.array(bought, dtype=bool))
-    assert abs(found.intercept) < 0.15 and found.slope == pytest.approx(1.0, abs=0.15)
-
-
-def test_certainty_stays_certain_and_order_is_kept():
-    p = np.array([0.0, 1e-9, 0.1, 0.5, 1.0])
-    got = calibration.apply(calibration.Calibration(-1.0, 0.7), p)
-    assert got[0] == 0.0 and got[-1] == 1.0 and np.all(np.diff(got) > 0)
-    assert calibration.apply(calibration.Calibration(0.0, 1.0), p) == pytest.approx(p, abs=1e-6)
-    with pytest.raises(TrainingError, match="2 probabilities but 1 labels"):
-        calibration.calibrate(np.array([0.1, 0.2]), np.array([True]))

@@ -1,12 +1,14 @@
-"""How often customers come back, and when they stop: the BG/NBD law, and NBD for when nobody stops.
+"""How often customers come back, and when they stop: BG/NBD, MBG/NBD, and NBD for when nobody stops.
 
 While a customer is alive, purchases come at a constant personal rate λ ~ Gamma(r, α); after each repeat
-purchase the customer drops out with a personal probability p ~ Beta(a, b). NBD is the same without dropout.
+purchase the customer drops out with a personal probability p ~ Beta(a, b). Under MBG/NBD the first purchase
+may be the last one too. NBD is the same without dropout.
 
 References
 ----------
 Fader, Hardie & Lee (2005), "Counting Your Customers" the Easy Way: An Alternative to the Pareto/NBD Model,
-Marketing Science 24(2). Ehrenberg (1959), The Pattern of Consumer Purchases (NBD).
+Marketing Science 24(2). Batislam, Denizel & Filiztekin (2007), Empirical validation and comparison of models
+for customer base analysis, IJRM 24(3) (MBG/NBD). Ehrenberg (1959), The Pattern of Consumer Purchases (NBD).
 """
 
 from __future__ import annotations
@@ -61,7 +63,17 @@ def fit_bgnbd(frequency: Ints, recency: Floats | Ints, age: Floats | Ints) -> BG
     ----------
     Fader, Hardie & Lee (2005), equation 6; grouped by identical (x, t_x, T), gradient in closed form.
     """
-    counts = _count(np.asarray(frequency), np.asarray(recency), np.asarray(age))
+    return _fit_dropout(_count(np.asarray(frequency), np.asarray(recency), np.asarray(age)))
+
+
+def fit_mbgnbd(frequency: Ints, recency: Floats | Ints, age: Floats | Ints) -> BGNBD:
+    """The MBG/NBD law: who never came back may have dropped out; arguments and errors as `fit_bgnbd`."""
+    frequency = np.asarray(frequency)
+    recency = np.where(frequency > 0, recency, 0)
+    return _fit_dropout(_count(frequency, recency, np.asarray(age), entry=1))
+
+
+def _fit_dropout(counts: _Counts) -> BGNBD:
     theta = np.append(_maximum(_nbd, counts, _start(counts)), np.log([0.5, 2.0]))
     if len(counts.row_n) > 20 * SAMPLE_ROWS:  # most steps on a sample of the rows, the last few on all
         theta = _maximum(_bgnbd, _sample(counts), theta)
@@ -90,21 +102,22 @@ class _Counts:
     age: Vector  # distinct T, how many customers, and their repeat purchases
     n_age: Vector
     x_age: Vector
-    recency: Vector  # distinct t_x among repeat buyers
-    row_x: Vector  # distinct (x > 0, t_x, T): x, positions in `recency` and `age`, customers
+    recency: Vector  # distinct t_x of who may have dropped out
+    row_x: Vector  # their distinct (x, t_x, T): x, positions in `recency` and `age`, customers
     row_recency: Ints
     row_age: Ints
     row_n: Vector
+    entry: int  # 1: a customer may drop out at the first purchase as at any other
 
 
-def _count(frequency: Numbers, recency: Numbers, age: Numbers) -> _Counts:
+def _count(frequency: Numbers, recency: Numbers, age: Numbers, entry: int = 0) -> _Counts:
     _check(frequency, recency, age)
     scale = float(age.mean())
     x, x_code = _codes(frequency)
     ages, age_code = _codes(age)
-    repeat = frequency > 0
-    recencies, recency_code = _codes(recency[repeat])
-    key = (x_code[repeat] * len(ages) + age_code[repeat]) * max(len(recencies), 1) + recency_code
+    stoppable = frequency + entry > 0
+    recencies, recency_code = _codes(recency[stoppable])
+    key = (x_code[stoppable] * len(ages) + age_code[stoppable]) * max(len(recencies), 1) + recency_code
     key, row_n = np.unique(key, return_counts=True)
     x_and_age, row_recency = np.divmod(key, max(len(recencies), 1))
     row_x, row_age = np.divmod(x_and_age, len(ages))
@@ -122,6 +135,7 @@ def _count(frequency: Numbers, recency: Numbers, age: Numbers) -> _Counts:
         row_recency=row_recency,
         row_age=row_age,
         row_n=row_n.astype(np.float64),
+        entry=entry,
     )
 
 
@@ -213,19 +227,20 @@ def _nbd(theta: Vector, counts: _Counts) -> tuple[float, Vector]:
 def _bgnbd(theta: Vector, counts: _Counts) -> tuple[float, Vector]:
     """Log-likelihood at log (r, α, a, b), and its gradient.
 
-    L = NBD part × B(a, b+x)/B(a, b) × [1 + a/(b+x-1) ((α+T)/(α+t_x))^(r+x)], the bracket only where x > 0.
+    L = NBD part × B(a, b+k)/B(a, b) × [1 + a/(b+k-1) ((α+T)/(α+t_x))^(r+x)], the bracket only where k > 0;
+    k counts the purchases after which one could drop out: x, and the first too under MBG/NBD.
     """
     r, alpha, a, b = np.exp(theta)
     value, slope = _nbd(theta[:2], counts)
-    x, n_x = counts.x, counts.n_x
-    value += float(n_x @ (gammaln(a + b) - gammaln(a + b + x) + gammaln(b + x) - gammaln(b)))
-    slope_a = n_x @ (digamma(a + b) - digamma(a + b + x))
-    slope_b = slope_a + n_x @ (digamma(b + x) - digamma(b))
+    k, n_x = counts.x + counts.entry, counts.n_x
+    value += float(n_x @ (gammaln(a + b) - gammaln(a + b + k) + gammaln(b + k) - gammaln(b)))
+    slope_a = n_x @ (digamma(a + b) - digamma(a + b + k))
+    slope_b = slope_a + n_x @ (digamma(b + k) - digamma(b))
 
     log_ratio = (
         np.log(alpha + counts.age)[counts.row_age] - np.log(alpha + counts.recency)[counts.row_recency]
     )
-    before = b + counts.row_x - 1.0
+    before = b + counts.row_x + counts.entry - 1.0
     exponent = r + counts.row_x
     odds = np.log(a) - np.log(before) + exponent * log_ratio  # log odds of having dropped out
     tail = np.exp(-np.abs(odds))

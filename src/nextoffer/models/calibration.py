@@ -73,6 +73,11 @@ def apply(calibration: Calibration, p: Floats) -> npt.NDArray[np.float32]:
     return corrected
 
 
+def halved(calibration: Calibration) -> Calibration:
+    """Half of a correction, on the scale of log odds."""
+    return Calibration(calibration.intercept / 2.0, (1.0 + calibration.slope) / 2.0)
+
+
 def _posterior(theta: Vector, x: Vector, y: Vector) -> tuple[float, Vector, Vector]:
     """Log posterior, its gradient, and minus its second derivative."""
     odds = theta[0] + theta[1] * x

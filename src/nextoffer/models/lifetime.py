@@ -1,7 +1,7 @@
 """Who will buy again, when to worry, and what a customer is worth: purchase rate, lapse and order value.
 
-The purchase law is BG/NBD; NBD where the data show no dropout; a pooled rate where there is hardly any data.
-Its unit of purchase is the day with an order, its unit of time the week.
+The purchase law is BG/NBD or MBG/NBD, whichever makes the data likelier; NBD where they show no dropout; a
+pooled rate where there is hardly any data. Its unit of purchase is the day with an order, its unit of time the week.
 
 References
 ----------
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy.special import expit, hyp2f1
 
 from nextoffer.domain.arrays import Floats, Ints
-from nextoffer.models.bgnbd import BGNBD, fit_bgnbd, fit_nbd
+from nextoffer.models.bgnbd import BGNBD, fit_bgnbd, fit_mbgnbd, fit_nbd
 from nextoffer.models.order_value import expected_order_value, fit_order_value
 
 Vector = npt.NDArray[np.float64]
@@ -36,7 +36,7 @@ POOLED_SHAPE, POOLED_WEEKS = 1.0, 52.0  # prior of the pooled rate: one repeat p
 class Lifetime:
     """What was learned about coming back and spending; `alpha` in weeks, `value_mean` in currency.
 
-    law : "bgnbd"; "nbd" (dropout not identified); "pooled" (too few repeat buyers: one shrunken rate for all)
+    law : "bgnbd", "mbgnbd"; "nbd" (dropout not identified); "pooled" (too few repeat buyers: one shrunken rate for all)
     value_law : "gamma-gamma"; "shrunken-mean"; "none" (no order of positive value)
     """
 
@@ -112,14 +112,15 @@ def _fit_law(x: Ints, recency: Ints, age: Ints) -> tuple[str, BGNBD]:
         rate = (float(x.sum()) + 1.0) / weeks
         return "pooled", BGNBD(POOLED_SHAPE, POOLED_SHAPE / rate * DAYS_PER_WEEK, 0.0, 1.0, 0.0, len(x))
     without = fit_nbd(x, recency, age)
-    dropout = fit_bgnbd(x, recency, age)
+    richer = {"bgnbd": fit_bgnbd(x, recency, age), "mbgnbd": fit_mbgnbd(x, recency, age)}
+    law, dropout = max(richer.items(), key=lambda item: item[1].log_likelihood)
     if 2.0 * (dropout.log_likelihood - without.log_likelihood) < DROPOUT_EVIDENCE:
         return "nbd", without
-    return "bgnbd", dropout
+    return law, dropout
 
 
 def p_alive(lifetime: Lifetime, x: Ints, t_x: Floats, T: Floats) -> Vector:
-    """Probability that a customer has not dropped out, (n,). Not a lapse score: one-time buyers get 1.
+    """Probability that a customer has not dropped out, (n,). Not a lapse score: under BG/NBD one-time buyers get 1.
 
     x : (n,) repeat purchases; t_x, T : (n,) weeks from first purchase to last and to now
     """
@@ -127,9 +128,17 @@ def p_alive(lifetime: Lifetime, x: Ints, t_x: Floats, T: Floats) -> Vector:
     if lifetime.a == 0.0:
         return np.ones(np.broadcast(x, T).shape)
     ratio = np.log(lifetime.alpha + np.asarray(T)) - np.log(lifetime.alpha + np.asarray(t_x))
-    odds = np.log(lifetime.a) - np.log(np.maximum(lifetime.b + x - 1.0, 1e-300)) + (lifetime.r + x) * ratio
-    alive: Vector = np.where(x > 0, expit(-odds), 1.0)
+    stops = x + _entry(lifetime)  # purchases after which they might have dropped out
+    odds = (
+        np.log(lifetime.a) - np.log(np.maximum(lifetime.b + stops - 1.0, 1e-300)) + (lifetime.r + x) * ratio
+    )
+    alive: Vector = np.where(stops > 0, expit(-odds), 1.0)
     return alive
+
+
+def _entry(lifetime: Lifetime) -> int:
+    """1 where the first purchase may be the last as any other."""
+    return int(lifetime.law == "mbgnbd")
 
 
 def p_buy(lifetime: Lifetime, x: Ints, t_x: Floats, T: Floats, horizon: float) -> Vector:
@@ -173,7 +182,7 @@ def _distinct_pairs(first: Vector, second: Vector) -> tuple[tuple[Vector, Vector
 def _orders_if_alive(lifetime: Lifetime, shape: Vector, growth: Vector) -> Vector:
     """Expected purchases of a customer alive now; `shape` = r + x, `growth` = h / (α + T)."""
     a = lifetime.a if abs(lifetime.a - 1.0) > 1e-6 else 1.0 + 1e-6  # the formula is 0/0 at a = 1
-    c = a + lifetime.b + (shape - lifetime.r) - 1.0
+    c = a + lifetime.b + _entry(lifetime) + (shape - lifetime.r) - 1.0
     with np.errstate(all="ignore"):
         left = (1.0 + growth) ** (1.0 - a) * hyp2f1(c - shape, a - 1.0, c, growth / (1.0 + growth))
         orders = c / (a - 1.0) * (1.0 - left)
@@ -181,6 +190,14 @@ def _orders_if_alive(lifetime: Lifetime, shape: Vector, growth: Vector) -> Vecto
     orders = np.where(np.isfinite(orders), orders, -np.expm1(-shape * np.log1p(share * growth)) / share)
     bounded: Vector = np.clip(orders, 0.0, shape * growth)
     return bounded
+
+
+def buys_within(
+    lifetime: Lifetime, n_order_days: Ints, recency_days: Ints, first_age_days: Ints, days: float
+) -> Vector:
+    """(n,) chance of an order within `days`, before calibration; arguments as `score_customers`."""
+    x, recency, age = _history(n_order_days, recency_days, first_age_days)
+    return p_buy(lifetime, x, recency / DAYS_PER_WEEK, age / DAYS_PER_WEEK, days / DAYS_PER_WEEK)
 
 
 def score_customers(
@@ -204,8 +221,8 @@ def score_customers(
     x, recency, age = _history(n_order_days, recency_days, first_age_days)
     t_x, T = recency / DAYS_PER_WEEK, age / DAYS_PER_WEEK
 
-    def buys_within(days: float) -> npt.NDArray[np.float32]:
-        return p_buy(lifetime, x, t_x, T, days / DAYS_PER_WEEK).astype(np.float32)
+    def within(days: float) -> npt.NDArray[np.float32]:
+        return buys_within(lifetime, n_order_days, recency_days, first_age_days, days).astype(np.float32)
 
     orders = np.maximum(np.asarray(n_orders, dtype=np.int64), 1)
     value = expected_order_value(
@@ -216,8 +233,8 @@ def score_customers(
     )
     order_days = expected_orders(lifetime, x, t_x, T, VALUE_DAYS / DAYS_PER_WEEK)
     return CustomerScores(
-        p_buy=buys_within(horizon_days),
-        p_buy_90=buys_within(90),
-        p_lapsed=np.float32(1.0) - buys_within(LAPSE_DAYS),
+        p_buy=within(horizon_days),
+        p_buy_90=within(90),
+        p_lapsed=np.float32(1.0) - within(LAPSE_DAYS),
         expected_value=(order_days * value * orders / (x + 1)).astype(np.float32),
     )
