@@ -9,17 +9,26 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
+from nextoffer.domain.arrays import Strings
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import TooLittleHistoryError
+from nextoffer.models.activity import log_of
+from nextoffer.models.segment_names import kept_name, segment_name, segment_table
+from nextoffer.models.segment_quality import (
+    compare_with_quintiles,
+    explained,
+    quintile_grid,
+    quintiles,
+)
 from nextoffer.models.segments import (
+    LastNight,
     Segments,
     fit_segments,
+    last_night,
     predict_segments,
     published_codes,
-    quintiles,
     segment_codes,
-    segment_name,
-    segment_table,
+    settled_codes,
 )
 
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -143,16 +152,17 @@ def test_the_size_of_a_batch_changes_nobodys_cluster(batch: int) -> None:
 def test_each_customer_goes_to_the_nearest_centroid() -> None:
     columns = blended(300)
     segments = fit_segments(*columns, seed=0)
-    scaled = np.clip((np.log1p(np.column_stack(columns)) - segments.mean) / segments.scale, -3, 3)
+    logs = np.log(np.column_stack(columns) + np.array([30, 1, 1]))
+    scaled = np.clip((logs - segments.mean) / segments.scale, -3, 3)
     gaps = [[np.linalg.norm(row - centroid) for centroid in segments.centroids] for row in scaled]
 
     assert predict_segments(segments, *columns).tolist() == np.argmin(gaps, axis=1).tolist()
 
 
 def test_clusters_stay_frozen_while_the_shop_is_the_same() -> None:
-    first = fit_segments(*blended(seed=2), seed=0)
+    first = fit_segments(*blended(12_000, seed=2), seed=0)
 
-    assert fit_segments(*blended(seed=5), seed=9, previous=first) is first
+    assert fit_segments(*blended(12_000, seed=5), seed=9, previous=first) is first
 
 
 def test_a_refit_keeps_the_ids_of_the_old_clusters() -> None:
@@ -174,7 +184,7 @@ def test_tiny_shops_have_no_more_clusters_than_kinds_of_customers(n: int) -> Non
     segments = fit_segments(*columns, seed=0)
 
     kinds = len(np.unique(np.column_stack(columns), axis=0))
-    assert 1 <= len(segments.centroids) <= min(8, kinds)
+    assert 1 <= len(segments.centroids) <= min(10, kinds)
     assert predict_segments(segments, *columns).max() < len(segments.labels)
 
 
@@ -183,7 +193,7 @@ def test_a_shop_that_grew_from_one_customer_is_fitted_anew() -> None:
 
     grown = fit_segments(*blended(), seed=0, previous=one)
 
-    assert len(one.centroids) == 1 and len(grown.centroids) == 8
+    assert len(one.centroids) == 1 and len(grown.centroids) == 10
 
 
 def test_identical_customers_share_one_cluster() -> None:
@@ -202,7 +212,7 @@ def test_a_customer_whose_returns_exceed_the_purchases_is_still_placed() -> None
 
     segments = fit_segments(recency, frequency, monetary, seed=0)
 
-    assert 0 <= predict_segments(segments, recency, frequency, monetary)[0] < 8
+    assert 0 <= predict_segments(segments, recency, frequency, monetary)[0] < 10
     assert np.isfinite(segments.centroids).all()
 
 
@@ -233,22 +243,6 @@ def test_the_segment_table_adds_up() -> None:
     assert table[0]["customers"] == 2 and table[0]["revenue_share"] == 0.9
     assert table[0]["recency_days"] == {"min": 1.0, "median": 2.0, "max": 3.0}
     assert sum(row["share"] for row in table) == 1.0
-
-
-def explained(values: np.ndarray, groups: np.ndarray) -> float:
-    """η²: share of the variance of `values` that lies between groups."""
-    _, group = np.unique(groups, return_inverse=True)
-    n, sums = np.bincount(group), np.bincount(group, weights=values)
-    return float(((sums**2 / n).sum() - values.sum() ** 2 / len(values)) / (values.var() * len(values)))
-
-
-def quintile_grid(scores: np.ndarray) -> np.ndarray:
-    """The usual named grid of R and F quintiles: ten segments."""
-    r, f = scores[:, 0], scores[:, 1]
-    low, middling = r <= 2, r == 3
-    cells = [low & (f <= 2), low & (f <= 4), low, middling & (f <= 2), middling & (f == 3)]
-    cells += [(r <= 4) & (f >= 4), (r == 4) & (f == 1), (r == 5) & (f == 1), (r >= 4) & (f <= 3)]
-    return np.select(cells, range(9), 9)
 
 
 @pytest.mark.realdata
@@ -295,3 +289,105 @@ def test_a_heavy_buyer_of_long_ago_is_no_champion() -> None:
 
     assert published[-2:] == ["at_risk", "hibernating"]
     assert published[:400] == ["champions"] * 400
+
+
+def test_clusters_a_month_old_are_fitted_anew_from_where_they_stood() -> None:
+    columns, _ = shop()
+    first = fit_segments(*columns, seed=0, k=5, day=100)
+
+    assert fit_segments(*columns, seed=0, k=5, previous=first, day=129) is first
+    later = fit_segments(*columns, seed=0, k=5, previous=first, day=130)
+
+    assert later.fitted_day == 130
+    assert later.labels == first.labels
+    assert np.array_equal(predict_segments(first, *columns), predict_segments(later, *columns))
+
+
+def test_a_cluster_on_the_edge_of_a_rule_keeps_its_name() -> None:
+    assert segment_name(0.38, 0.7, 0.5, 3.0) == "at_risk"
+    assert kept_name(0.38, 0.7, 0.5, 3.0, before="loyal") == "loyal"
+    assert kept_name(0.34, 0.7, 0.5, 3.0, before="loyal") == "at_risk"
+    assert kept_name(0.42, 0.7, 0.5, 3.0, before="lost") == "loyal"
+
+
+def two_clusters() -> Segments:
+    """`loyal` at 0 and `lost` at 2 on the axis of log frequency; alike in all else."""
+    mean, scale = np.array([np.log(31), 0.0, 0.0]), np.ones(3)
+    centroids = np.array([[0.0, 0.0, 0.0], [0.0, 2.0, 0.0]])
+    return Segments(mean, scale, centroids, np.full((2, 3), 0.5), ("loyal", "lost"), 1.0)
+
+
+def settled(log_orders: list[float], tonight: list[int], before: LastNight) -> list[int]:
+    n = len(log_orders)
+    columns = np.full(n, 1.0), np.expm1(log_orders), np.zeros(n)
+    return settled_codes(two_clusters(), np.array(tonight, np.int8), before, *columns).tolist()
+
+
+LOYAL, LOST = SEGMENTS.index("loyal"), SEGMENTS.index("lost")
+
+
+def test_a_name_changes_only_where_the_new_one_is_clearly_nearer_or_held_two_nights() -> None:
+    slightly, clearly = 1.05, 1.9  # 0.95 against 1.05 away, and 0.1 against 1.9
+
+    def last(published: int, candidate: int) -> LastNight:
+        return LastNight(*(np.array([code], np.int8) for code in (published, candidate)))
+
+    assert settled([slightly], [LOST], last(LOYAL, LOYAL)) == [LOYAL]
+    assert settled([slightly], [LOST], last(LOYAL, LOST)) == [LOST]
+    assert settled([clearly], [LOST], last(LOYAL, LOYAL)) == [LOST]
+    assert settled([slightly], [LOST], last(-1, -1)) == [LOST]
+    gone = SEGMENTS.index("promising")  # a name no cluster has any more
+    assert settled([slightly], [LOST], last(gone, gone)) == [LOST]
+
+
+def test_who_sways_on_a_border_every_night_keeps_one_name() -> None:
+    before, names = LastNight(np.array([LOYAL], np.int8), np.array([LOYAL], np.int8)), []
+    for night in range(20):
+        tonight = LOST if night % 2 == 0 else LOYAL
+        published = settled([1.0], [tonight], before)
+        names += published
+        before = LastNight(np.array(published, np.int8), np.array([tonight], np.int8))
+
+    assert names == [LOYAL] * 20
+
+
+def test_last_night_is_found_by_id_and_newcomers_have_none() -> None:
+    before = last_night(
+        Strings.of(["a", "b", "c", "d"]),
+        Strings.of(["b", "d", "e"]),
+        np.array([1, 2, 3], np.int8),
+        np.array([4, 5, 6], np.int8),
+    )
+
+    assert before.published.tolist() == [-1, 1, -1, 2]
+    assert before.candidate.tolist() == [-1, 4, -1, 5]
+
+
+def test_eta_squared_is_all_nothing_or_the_share_between_the_groups() -> None:
+    values = np.array([1.0, 1.0, 5.0, 5.0])
+
+    assert explained(values, np.array([0, 0, 1, 1])) == pytest.approx(1.0)
+    assert explained(values, np.array([0, 1, 0, 1])) == pytest.approx(0.0)
+    assert explained(np.array([0.0, 2.0, 4.0, 6.0]), np.array([7, 7, 9, 9])) == pytest.approx(16 / 20)
+    assert explained(np.ones(4), np.arange(4)) == 0.0
+
+
+def test_the_nightly_comparison_uses_only_what_was_known_before_the_spend() -> None:
+    rng = np.random.default_rng(0)
+    rate = rng.gamma(0.7, 1 / 40.0, 1500)
+    count = rng.poisson(rate * 400) + 1
+    customer = np.repeat(np.arange(1500), count)
+    age = rng.integers(0, 400, len(customer))
+    log = log_of(customer, age, rng.lognormal(3, 0.5, len(customer)))
+    recency = np.full(1500, 400)
+    np.minimum.at(recency, customer, age)
+    segments = fit_segments(recency, count, np.bincount(customer, np.ones(len(customer))) * 20.0, seed=0)
+
+    found = compare_with_quintiles(segments, log, 91)
+
+    assert set(found) == {"clusters", "published", "quintiles"}
+    assert 0.0 < found["published"] <= found["clusters"] < 1.0
+    older = log.age_days >= 91
+    assert compare_with_quintiles(segments, log_of(customer[:0], age[:0], age[:0]), 91) == {}
+    silent = log_of(log.customer[older], log.age_days[older], log.value[older])
+    assert compare_with_quintiles(segments, silent, 91)["clusters"] == 0.0

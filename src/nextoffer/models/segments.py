@@ -1,30 +1,33 @@
 """Customer segments: frozen k-means on log-scaled recency, frequency and monetary, named by rules.
 
-A night's job predicts with the centroids of the last fit; it refits only when they no longer describe the
-shop, and then keeps the cluster ids. So a customer's segment changes because the customer did.
+A night's job predicts with the centroids of the last fit; it refits once a month, or when they no longer
+describe the shop, from where they stood, and then keeps the cluster ids. A published name changes only when
+another is clearly nearer or has been nearer for two nights: a segment changes because the customer did.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
-from nextoffer.domain.arrays import Floats, Ints
+from nextoffer.domain.arrays import Floats, Ints, Strings
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import TooLittleHistoryError
+from nextoffer.models.segment_names import QUIET, kept_name, segment_name
 
 DRIFT = 0.05  # relative change of the mean squared distance above which the clusters are fitted anew
+REFIT_DAYS = 30  # a fit older than this is made anew
+RECENT_DAYS = 30  # added to recency before its logarithm: within a month, a day more tells little
+CLEARLY = 1.25  # how much farther the name of last night must lie than tonight's to be dropped at once
 _FAR = 3.0  # standard deviations
 _STARTS, _START_ROWS = 8, 20_000  # k-means++ starts, on so many rows; the best goes on with all
 
-_HIGH_IS_GOOD = np.array([-1.0, 1.0, 1.0])  # fewer days since the last order are better
+HIGH_IS_GOOD = np.array([-1.0, 1.0, 1.0])  # fewer days since the last order are better
 
 Vector = npt.NDArray[np.float64]
-QUIET = ("at_risk", "hibernating", "lost")  # the slugs of customers not seen for long
 Codes = npt.NDArray[np.int8]
 
 
@@ -34,12 +37,14 @@ class Segments:
 
     Parameters
     ----------
-    mean, scale : (3,) of log1p recency (days), frequency (orders), monetary (currency) at the fit
-    centroids : (k, 3) in the scaled space, 1 ≤ k ≤ 8
+    mean, scale : (3,) at the fit, of log (recency in days + RECENT_DAYS), log1p frequency (orders) and log1p
+        monetary (currency)
+    centroids : (k, 3) in the scaled space, 1 ≤ k ≤ 10
     percentiles : (k, 3) mean percentile (0..1, high = good: recent, often, much) of each cluster at the fit;
         the names were given from these and stay while the clusters are frozen
     labels : (k,) slug of each cluster; two clusters may share one
     inertia : mean squared distance of a customer to the nearest centroid at the fit
+    fitted_day : the day of the fit, counted as the caller counts days
     """
 
     mean: Vector
@@ -48,6 +53,18 @@ class Segments:
     percentiles: Vector
     labels: tuple[str, ...]
     inertia: float
+    fitted_day: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LastNight:
+    """What was published last night, in tonight's rows; −1 for who was not known then.
+
+    published, candidate : (n,) index into SEGMENTS: the name published, and the one that was nearest
+    """
+
+    published: Codes
+    candidate: Codes
 
 
 def fit_segments(
@@ -55,11 +72,12 @@ def fit_segments(
     frequency: Ints | Floats,
     monetary: Floats,
     seed: int,
-    k: int = 8,
+    k: int = 10,
     sample: int = 200_000,
     previous: Segments | None = None,
+    day: int = 0,
 ) -> Segments:
-    """Clusters of customers; those of last time unless they fit the shop more than 5 % worse or better.
+    """Clusters of customers; those of last time unless a month old, or fitting the shop 5 % worse or better.
 
     The order of the rows is irrelevant: they are sorted first, and a shop of more than `sample` customers is
     thinned evenly along that order.
@@ -67,7 +85,8 @@ def fit_segments(
     Parameters
     ----------
     recency_days, frequency, monetary : (n,) days since the last order, number of orders, spend in currency
-    previous : the clusters in service; a refit keeps the ids of the nearest old centroids
+    previous : the clusters in service; a refit starts from them and keeps the ids of the nearest old centroids
+    day : today, as a number that rises by 1 a day
 
     Raises
     ------
@@ -79,10 +98,12 @@ def fit_segments(
             "segments need at least 1 customer with an order before as_of, got 0. "
             "Map customer_id under [history.orders], or choose a later --as-of."
         )
-    if previous is not None and _still_fits(previous, logs):
+    if previous is not None and 0 <= day - previous.fitted_day < REFIT_DAYS and _still_fits(previous, logs):
         return previous
-    fitted = _fit(logs, k, seed)
-    return _ordered(fitted, _canonical(fitted) if previous is None else _aligned(fitted, previous))
+    fitted = replace(_fit(logs, k, seed, previous), fitted_day=day)
+    if previous is None:
+        return _ordered(fitted, _canonical(fitted))
+    return _keeping_names(_ordered(fitted, _aligned(fitted, previous)), previous)
 
 
 def predict_segments(
@@ -112,92 +133,55 @@ def published_codes(segments: Segments, clusters: Ints, recency_days: Ints, freq
     quiet = np.isin(segments.labels, QUIET)
     if not quiet.any():
         return codes
-    middles = np.expm1(segments.centroids[:, 0] * segments.scale[0] + segments.mean[0])
+    middles = np.exp(segments.centroids[:, 0] * segments.scale[0] + segments.mean[0]) - RECENT_DAYS
     gone = (np.asarray(recency_days) >= middles[quiet].min()) & ~quiet[clusters]
     at_risk, hibernating = SEGMENTS.index("at_risk"), SEGMENTS.index("hibernating")
     codes[gone] = np.where(np.asarray(frequency)[gone] > 1, at_risk, hibernating)
     return codes
 
 
-def segment_name(recency: float, frequency: float, monetary: float, orders: float) -> str:
-    """Slug of a cluster from its mean percentiles (0..1, high = good) and its typical number of orders.
+def settled_codes(
+    segments: Segments,
+    tonight: Codes,
+    before: LastNight,
+    recency_days: Ints | Floats,
+    frequency: Ints | Floats,
+    monetary: Floats,
+) -> Codes:
+    """(n,) the names to publish: last night's, but where tonight's is clearly nearer or was so last night too.
 
-    The first row that holds names it:
-
-    | slug               | recency | frequency     | monetary  | orders | in words                        |
-    | ------------------ | ------- | ------------- | --------- | ------ | ------------------------------- |
-    | champions          | ≥ .60   | ≥ .75         | ≥ .70     |        | bought lately, often and much   |
-    | loyal              | ≥ .40   | ≥ .60         |           |        | keep coming                     |
-    | new                | ≥ .60   |               |           | < 1.5  | first order not long ago        |
-    | potential_loyalist | ≥ .60   | ≥ .40         |           |        | recent, has come back           |
-    | promising          | ≥ .60   |               |           |        | recent, still rare              |
-    | needs_attention    | ≥ .40   |               |           |        | middling, slipping away         |
-    | at_risk            | < .40   | ≥ .50, or     | ≥ .60     |        | good customers, long not seen   |
-    | hibernating        | < .40   |               | ≥ .30     |        | rare, long not seen             |
-    | lost               | < .40   |               | < .30     |        | rare, small, long not seen      |
-    """
-    if recency >= 0.60 and frequency >= 0.75 and monetary >= 0.70:
-        return "champions"
-    if recency >= 0.40 and frequency >= 0.60:
-        return "loyal"
-    if recency >= 0.60:
-        if orders < 1.5:
-            return "new"
-        return "potential_loyalist" if frequency >= 0.40 else "promising"
-    if recency >= 0.40:
-        return "needs_attention"
-    if frequency >= 0.50 or monetary >= 0.60:
-        return "at_risk"
-    return "hibernating" if monetary >= 0.30 else "lost"
-
-
-def quintiles(recency_days: Ints | Floats, frequency: Ints | Floats, monetary: Floats) -> Codes:
-    """(n, 3) plain R, F, M scores 1..5 (5 = most recent, often, spent); equal values score alike."""
-    columns: Vector = np.column_stack([recency_days, frequency, monetary]).astype(np.float64) * _HIGH_IS_GOOD
-    scores: Codes = np.minimum(1 + np.floor(5 * _percentiles(columns)), 5).astype(np.int8)
-    return scores
-
-
-def segment_table(
-    codes: Ints, recency_days: Ints | Floats, frequency: Ints | Floats, monetary: Floats
-) -> list[dict[str, Any]]:
-    """One row per segment that has customers: size, share, share of revenue, ranges of R, F and M.
+    Clearly: the nearest centroid of last night's name lies CLEARLY times as far as that of tonight's, or there
+    is none of that name any more. Newcomers get tonight's.
 
     Parameters
     ----------
-    codes : (n,) index into SEGMENTS
+    tonight : (n,) from `published_codes`; keep it beside what is published, as tomorrow's `candidate`
     """
-    named = {"recency_days": recency_days, "frequency": frequency, "monetary": monetary}
-    measures = {name: np.asarray(values, dtype=np.float64) for name, values in named.items()}
-    spend = np.maximum(measures["monetary"], 0.0)
-    revenue = float(spend.sum())
-    rows: list[dict[str, Any]] = []
-    for code, slug in enumerate(SEGMENTS):
-        members = np.flatnonzero(np.asarray(codes) == code)
-        if not len(members):
-            continue
-        row: dict[str, Any] = {
-            "segment": slug,
-            "customers": len(members),
-            "share": len(members) / len(codes),
-            "revenue_share": float(spend[members].sum()) / revenue if revenue > 0 else 0.0,
-        }
-        rows.append(row | {name: _range(values[members]) for name, values in measures.items()})
-    return rows
+    points = _scaled(_logs(recency_days, frequency, monetary), segments.mean, segments.scale)
+    names = segment_codes(segments, np.arange(len(segments.labels)))
+    to_old, to_new = np.full(len(tonight), np.inf), np.full(len(tonight), np.inf)
+    for name, centroid in zip(names, segments.centroids, strict=True):
+        away = np.sqrt(((points - centroid) ** 2).sum(axis=1))
+        to_old = np.where(before.published == name, np.minimum(to_old, away), to_old)
+        to_new = np.where(tonight == name, np.minimum(to_new, away), to_new)
+    held = tonight == before.candidate
+    change = (before.published < 0) | held | (to_old >= CLEARLY * to_new)
+    return np.where(change, tonight, before.published).astype(np.int8)
 
 
-def _range(values: Vector) -> dict[str, float]:
-    return {
-        "min": float(values.min()),
-        "median": float(np.median(values)),
-        "max": float(values.max()),
-    }
+def last_night(ids: Strings, ids_before: Strings, published: Codes, candidate: Codes) -> LastNight:
+    """Last night's columns in the rows of tonight's ids."""
+    import pyarrow.compute as pc
+
+    at = pc.fill_null(pc.index_in(ids.to_arrow(), ids_before.to_arrow()), -1).to_numpy(zero_copy_only=False)
+    columns = (np.append(np.asarray(column), np.int8(-1))[at] for column in (published, candidate))
+    return LastNight(*columns)
 
 
 def _logs(recency_days: Ints | Floats, frequency: Ints | Floats, monetary: Floats) -> Vector:
-    """(n, 3) log1p; net spend below zero (returns of older orders) counts as nothing."""
+    """(n, 3) logs; net spend below zero (returns of older orders) counts as nothing."""
     columns = np.column_stack([recency_days, frequency, monetary]).astype(np.float64)
-    logs: Vector = np.log1p(np.maximum(columns, 0.0))
+    logs: Vector = np.log(np.maximum(columns, 0.0) + np.array([RECENT_DAYS, 1.0, 1.0]))
     return logs
 
 
@@ -221,7 +205,7 @@ def _still_fits(previous: Segments, logs: Vector) -> bool:
     return abs(now - previous.inertia) <= DRIFT * previous.inertia
 
 
-def _fit(logs: Vector, k: int, seed: int) -> Segments:
+def _fit(logs: Vector, k: int, seed: int, previous: Segments | None = None) -> Segments:
     from sklearn.cluster import KMeans
     from threadpoolctl import threadpool_limits
 
@@ -231,17 +215,20 @@ def _fit(logs: Vector, k: int, seed: int) -> Segments:
     few = _thinned(scaled, _START_ROWS)
     distinct = 1 + int(np.any(few[1:] != few[:-1], axis=1).sum())
     start = KMeans(n_clusters=min(k, distinct), n_init=_STARTS, random_state=seed)
+    warm = None
+    if previous is not None and len(previous.centroids) == min(k, distinct):
+        warm = _moved(previous, mean, scale)
     with threadpool_limits(1):  # sums of several threads differ in the last digits from night to night
-        centroids = start.fit(few).cluster_centers_
-        if len(few) < len(scaled):
+        centroids = start.fit(few).cluster_centers_ if warm is None else warm
+        if warm is not None or len(few) < len(scaled):
             centroids = KMeans(len(centroids), init=centroids, n_init=1).fit(scaled).cluster_centers_
     centroids = centroids.astype(np.float64)
     bare = Segments(mean, scale, centroids, np.zeros_like(centroids), ("",) * len(centroids), 0.0)
     members, squares = _nearest(bare, logs)
-    percentiles = _mean_of(_percentiles(logs * _HIGH_IS_GOOD), members, len(centroids))
+    ranks = _mean_of(percentiles(logs * HIGH_IS_GOOD), members, len(centroids))
     orders = np.expm1(centroids[:, 1] * scale[1] + mean[1])
-    labels = tuple(segment_name(r, f, m, n) for (r, f, m), n in zip(percentiles, orders, strict=True))
-    return replace(bare, percentiles=percentiles, labels=labels, inertia=float(squares.mean()))
+    labels = tuple(segment_name(r, f, m, n) for (r, f, m), n in zip(ranks, orders, strict=True))
+    return replace(bare, percentiles=ranks, labels=labels, inertia=float(squares.mean()))
 
 
 def _mean_of(values: Vector, groups: Ints, n: int) -> Vector:
@@ -251,7 +238,7 @@ def _mean_of(values: Vector, groups: Ints, n: int) -> Vector:
     return np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], 0.5)
 
 
-def _percentiles(columns: Vector) -> Vector:
+def percentiles(columns: Vector) -> Vector:
     """(n, 3) share of rows below each value, half of the equal ones counted."""
     ranks = np.empty(columns.shape)
     for place, column in enumerate(columns.T):
@@ -280,12 +267,25 @@ def _canonical(fitted: Segments) -> Ints:
 
 def _aligned(fitted: Segments, previous: Segments) -> Ints:
     """Order of a refit: each centroid in the place of the old one it is matched to, new ones last."""
-    old = ((previous.centroids * previous.scale + previous.mean) - fitted.mean) / fitted.scale
+    old = _moved(previous, fitted.mean, fitted.scale)
     gaps = fitted.centroids[:, None, :] - old[None, :, :]
     rows, places = linear_sum_assignment((gaps**2).sum(axis=2))
     target = np.full(len(fitted.centroids), len(old))
     target[rows] = places
     return np.lexsort((np.arange(len(target)), target))
+
+
+def _keeping_names(aligned: Segments, previous: Segments) -> Segments:
+    """A cluster on the edge of a rule keeps the name it had."""
+    orders = np.expm1(aligned.centroids[:, 1] * aligned.scale[1] + aligned.mean[1])
+    middles = zip(aligned.percentiles.tolist(), orders.tolist(), previous.labels, strict=False)
+    kept = tuple(kept_name(r, f, m, n, before) for (r, f, m), n, before in middles)
+    return replace(aligned, labels=kept + aligned.labels[len(kept) :])
+
+
+def _moved(previous: Segments, mean: Vector, scale: Vector) -> Vector:
+    """The centroids of another fit on the scale of this one."""
+    return ((previous.centroids * previous.scale + previous.mean) - mean) / scale
 
 
 def _ordered(fitted: Segments, order: Ints) -> Segments:

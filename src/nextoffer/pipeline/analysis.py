@@ -18,7 +18,7 @@ from nextoffer.config import Settings
 from nextoffer.domain.offers import KIND, KINDS, REASONS, Slate, SlateRequest, Slates
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import RequestError
-from nextoffer.models.segments import segment_table
+from nextoffer.models.segment_names import segment_table
 from nextoffer.offers.choosing import Context, Policy
 from nextoffer.offers.recommend import choose_stored, recommend
 from nextoffer.pipeline.selftest import verify_self_test
