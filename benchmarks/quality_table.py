@@ -1,6 +1,6 @@
 """Writes the table of measured quality into README.md and README.ru.md, from backtests.
 
-    nextoffer backtest --as-of 2011-11-11 --json > online-retail.json         # in the shop's folder
+    nextoffer backtest --as-of 2011-11-11 --cuts 1 --json > online-retail.json         # in the shop's folder
     python benchmarks/quality_table.py --synthetic "Online Retail=online-retail.json"
 
 `--synthetic` adds a made-up shop of 5,000 customers, judged on the last 28 days of its two years. Online Retail
@@ -47,6 +47,8 @@ WORDS = {
         "lapse": "who buys nothing",
         "popularity": "popularity",
         "popularity_28": "popularity of 28 days",
+        "trending": "trending",
+        "last_basket": "last basket",
         "als": "ALS",
         "item_item": "item-item",
         "personal_frequency": "personal frequency",
@@ -64,6 +66,8 @@ WORDS = {
         "lapse": "кто не купит ничего",
         "popularity": "популярность",
         "popularity_28": "популярность за 28 дней",
+        "trending": "растущий спрос",
+        "last_basket": "последняя корзина",
         "als": "ALS",
         "item_item": "товар к товару",
         "personal_frequency": "личная частота",
@@ -106,7 +110,7 @@ def judge_synthetic() -> Backtest:
             "products": {"path": "products.parquet"},
         }
         settings = parse_settings({"currency": "EUR", "history": history}, "synthetic", folder)
-        return run_backtest(settings, shop.end - timedelta(days=settings.horizon_days))
+        return run_backtest(settings, shop.end - timedelta(days=settings.horizon_days), n_cuts=1)
 
 
 def table(title: str, result: Backtest, language: str) -> str:

@@ -134,7 +134,7 @@ def _judge(teller: Teller, town: Town, report: TrainReport) -> None:
     teller.heading(
         "Is it any good? Learn before a date, score the days after", f"nextoffer backtest --as-of {cut}"
     )
-    if "tasks" not in report.quality:
+    if not report.quality.get("buyers"):
         teller.say("The history is too short for that.")
         return
     bought = report.quality["tasks"]["next_purchase"]
