@@ -23,8 +23,9 @@ from nextoffer.models.activity import (
     thinned,
 )
 from nextoffer.models.calibration import Calibration
-from nextoffer.models.lapse import NO_CHANGE, Chance, Lapse, fit_lapse, p_order, rate_ratio
+from nextoffer.models.lapse import NO_CHANGE, Chance, Lapse, expected_value, fit_lapse, p_order, rate_ratio
 from nextoffer.models.lifetime import Lifetime, buys_within, fit_lifetime
+from nextoffer.models.order_value import margin_shares
 
 DAYS = (28, 90, 180)
 
@@ -238,6 +239,43 @@ def test_money_follows_the_rate_behind_the_calibrated_chance() -> None:
 
     assert rate_ratio(1 - np.exp(-rate), 1 - np.exp(-law)) == pytest.approx([2.0, 1.0, 0.5])
     assert rate_ratio(np.array([0.999999]), np.array([1e-6])) == pytest.approx([10.0])
+
+
+def test_what_is_expected_is_what_comes_where_the_law_holds() -> None:
+    whole = poisson_log()
+    log = rewound(whole, 90)
+    taught, lifetime = fit_lapse(log, (28, 90), seed=0), lifetime_of(log)
+    came = spent_after(whole, customers_of(log), 90, 90)
+
+    value = expected_value(taught, p_order(taught, log, lifetime), log, lifetime, 90)
+
+    assert value.sum() == pytest.approx(came.sum(), rel=0.05)
+    ranks = np.argsort(np.argsort(-value))
+    assert came[ranks < len(value) // 5].sum() > 0.4 * came.sum()  # twice their share
+
+
+def test_beyond_the_longest_horizon_the_law_alone_says_what_a_customer_is_worth() -> None:
+    log = random_log()
+    moved = Lapse((Chance(28, None, Calibration(1.0, 1.0), 28),))
+    plain = Lapse((Chance(28, None, NO_CHANGE, 0),))
+    lifetime = lifetime_of(log)
+
+    def worth(lapse: Lapse, days: int) -> np.ndarray:
+        return expected_value(lapse, p_order(lapse, log, lifetime), log, lifetime, days)
+
+    assert np.array_equal(worth(moved, 365), worth(plain, 365))
+    assert (worth(moved, 28) > worth(plain, 28)).all()
+
+
+def test_a_margin_is_the_customers_own_moved_halfway_to_the_shops_by_usual_spend() -> None:
+    customer, revenue = np.array([0, 0, 1, 2]), np.array([100, 100, 200, 50])
+    share = np.array([0.2, 0.4, 0.5, np.nan])
+
+    got = margin_shares(customer, revenue, share, 4)
+
+    shop = 0.4  # 160 of 400; the usual spend is 200
+    assert got == pytest.approx([(0.3 + shop) / 2, (0.5 + shop) / 2, shop, shop])
+    assert margin_shares(customer[:0], revenue[:0], share[:0], 2).tolist() == [0.0, 0.0]
 
 
 TINY = {

@@ -91,7 +91,9 @@ def test_lifetime_finds_dropout_and_order_value_on_cdnow(cdnow):
     found = fit_lifetime(x + 1, recency, first, value)
     assert (found.law, found.value_law) == ("mbgnbd", "gamma-gamma")
     assert found.log_likelihood > fit_bgnbd(x, first - recency, first).log_likelihood
-    assert found.alpha == pytest.approx(fit_mbgnbd(x, t_x, age).alpha, rel=1e-3)  # weeks, though fitted on days
+    assert found.alpha == pytest.approx(
+        fit_mbgnbd(x, t_x, age).alpha, rel=1e-3
+    )  # weeks, though fitted on days
 
 
 def test_planted_parameters_are_recovered_from_fifty_thousand_customers():

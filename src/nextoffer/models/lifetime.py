@@ -200,6 +200,24 @@ def buys_within(
     return p_buy(lifetime, x, recency / DAYS_PER_WEEK, age / DAYS_PER_WEEK, days / DAYS_PER_WEEK)
 
 
+def expected_revenue(
+    lifetime: Lifetime,
+    n_order_days: Ints,
+    recency_days: Ints,
+    first_age_days: Ints,
+    total_value: Floats,
+    n_orders: Ints,
+    days: float,
+) -> Vector:
+    """(n,) revenue expected within `days`, currency, before calibration; arguments as `score_customers`."""
+    x, recency, age = _history(n_order_days, recency_days, first_age_days)
+    orders = np.maximum(np.asarray(n_orders, dtype=np.int64), 1)
+    own = np.asarray(total_value, dtype=np.float64) / orders
+    value = expected_order_value(lifetime.value_mean, lifetime.value_strength, orders, own)
+    ahead = expected_orders(lifetime, x, recency / DAYS_PER_WEEK, age / DAYS_PER_WEEK, days / DAYS_PER_WEEK)
+    return np.asarray(ahead * value * orders / (x + 1), dtype=np.float64)
+
+
 def score_customers(
     lifetime: Lifetime,
     n_order_days: Ints,
@@ -218,23 +236,16 @@ def score_customers(
     n_orders : (n,) orders so far; orders a day = n_orders / n_order_days
     horizon_days : days ahead for `p_buy`
     """
-    x, recency, age = _history(n_order_days, recency_days, first_age_days)
-    t_x, T = recency / DAYS_PER_WEEK, age / DAYS_PER_WEEK
+    ages = (n_order_days, recency_days, first_age_days)
 
     def within(days: float) -> npt.NDArray[np.float32]:
-        return buys_within(lifetime, n_order_days, recency_days, first_age_days, days).astype(np.float32)
+        return buys_within(lifetime, *ages, days).astype(np.float32)
 
-    orders = np.maximum(np.asarray(n_orders, dtype=np.int64), 1)
-    value = expected_order_value(
-        lifetime.value_mean,
-        lifetime.value_strength,
-        orders,
-        np.asarray(total_value, dtype=np.float64) / orders,
-    )
-    order_days = expected_orders(lifetime, x, t_x, T, VALUE_DAYS / DAYS_PER_WEEK)
     return CustomerScores(
         p_buy=within(horizon_days),
         p_buy_90=within(90),
         p_lapsed=np.float32(1.0) - within(LAPSE_DAYS),
-        expected_value=(order_days * value * orders / (x + 1)).astype(np.float32),
+        expected_value=expected_revenue(lifetime, *ages, total_value, n_orders, VALUE_DAYS).astype(
+            np.float32
+        ),
     )

@@ -127,3 +127,23 @@ def expected_order_value(mean: float, strength: float, n_orders: Ints, mean_valu
     n: npt.NDArray[Any] = np.maximum(n_orders, 0)
     value: Vector = (strength * mean + n * own) / (strength + n)
     return value
+
+
+def margin_shares(customer: Ints, revenue: Ints | Floats, share: Floats, n_customers: int) -> Vector:
+    """(n_customers,) share of a customer's revenue that is profit, moved towards the shop's as if it were half.
+
+    Expected profit = expected revenue × this.
+
+    Parameters
+    ----------
+    customer, revenue : (n,) rows of what was bought and kept, revenue in any one unit
+    share : (n,) margin share of each row's product, (price − unit cost) ÷ price; NaN where it is not known
+    """
+    known = np.isfinite(share) & (revenue > 0)
+    customer, spent = customer[known], np.asarray(revenue[known], dtype=np.float64)
+    total = np.bincount(customer, spent, minlength=n_customers)
+    profit = np.bincount(customer, spent * share[known], minlength=n_customers)
+    shop = float(profit.sum() / total.sum()) if total.sum() > 0 else 0.0
+    usual = float(total[total > 0].mean()) if total.sum() > 0 else 1.0
+    mixed: Vector = (profit + shop * usual) / (total + usual)
+    return mixed
