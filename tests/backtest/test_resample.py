@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from nextoffer.backtest import resample
+from nextoffer.backtest.metrics import yes_no_metrics
 from nextoffer.backtest.resample import FEW, Sample, differences, drawn
 
 
@@ -101,3 +103,22 @@ def test_ninety_five_of_a_hundred_intervals_hold_the_truth() -> None:
         held += got.low <= 0 <= got.high
 
     assert 0.90 <= held / 300 <= 0.98
+
+
+def test_intervals_of_areas_are_those_of_working_every_resample_out_anew() -> None:
+    """scikit-learn's average precision and ROC-AUC of each resample, against the first-order intervals."""
+    rng = np.random.default_rng(8)
+    n, customer = 250, np.repeat(np.arange(250), 8)
+    liking = rng.normal(size=n)[customer]
+    happened = rng.random(n * 8) < 1 / (1 + np.exp(2.5 - liking))
+    good, poor = liking + rng.normal(size=n * 8), liking + 2 * rng.normal(size=n * 8)
+    times = drawn(np.random.default_rng(0), 400, n)[:, customer]
+    ours, theirs = (yes_no_metrics(score, happened, customer, n, False) for score in (good, poor))
+
+    for name, figure in (("pr_auc", average_precision_score), ("roc_auc", roc_auc_score)):
+        (got,) = differences([Sample(np.arange(n), ours[name] - theirs[name])], seed=0)
+        anew = [
+            figure(happened, good, sample_weight=w) - figure(happened, poor, sample_weight=w) for w in times
+        ]
+        low, high = np.quantile(anew, [0.025, 0.975])
+        assert (got.low, got.high) == pytest.approx((low, high), abs=0.15 * (high - low))
