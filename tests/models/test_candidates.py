@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.models.candidates import N_RECENT, N_SIMILAR, SOURCES, Proposals, bought_matrix, recent_history
+from nextoffer.models.candidates import (
+    N_RECENT,
+    N_SIMILAR,
+    SOURCES,
+    Proposals,
+    batch_of,
+    bought_matrix,
+    recent_history,
+)
 
 
 def owned(bundle: Bundle, row: int) -> set[int]:
@@ -16,7 +24,7 @@ def owned(bundle: Bundle, row: int) -> set[int]:
 
 def proposed(bundle: Bundle, name: str) -> Proposals:
     rows = np.arange(len(bundle.knowledge.customers))
-    return SOURCES[name](bundle.knowledge, rows, bought_matrix(bundle.knowledge, rows))
+    return SOURCES[name](bundle.knowledge, batch_of(bundle.knowledge, rows))[0]
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -49,7 +49,7 @@ def test_planted_chances_are_recovered(knowledge: Knowledge) -> None:
     ranker = fit_ranker([Lesson(knowledge, scored.position[bought], scored.product[bought])], 28, seed=0)
 
     p_buy = score_batch(ranker, knowledge, everyone(knowledge)).p_buy.astype(float)
-    assert ranker.step == "curves"
+    assert ranker.step == "mixture"
     for view in (scored.repeat, ~scored.repeat):
         assert p_buy[view].mean() == pytest.approx(bought[view].mean(), abs=0.01)
         assert np.corrcoef(p_buy[view], truth[view])[0, 1] > 0.8
@@ -81,7 +81,7 @@ def test_the_real_ranker_promises_as_many_purchases_as_there_were(small_shop_lea
         scored.position * n + scored.product, cut.bought_customer.astype(int) * n + cut.bought_product
     )
 
-    assert ranker.step == "curves"
+    assert ranker.step == "mixture"
     for view in (scored.repeat, ~scored.repeat):
         assert scored.p_buy[view].sum() == pytest.approx(bought[view].sum(), rel=0.05)
 

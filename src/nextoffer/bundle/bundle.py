@@ -20,9 +20,13 @@ from nextoffer.models.curves import Curves
 from nextoffer.models.families import Families
 from nextoffer.models.knowledge import Customers, Knowledge, Products
 from nextoffer.models.lifetime import Lifetime
+from nextoffer.models.mixture import Mixture
+from nextoffer.models.people import People
 from nextoffer.models.ranker import Ranker
+from nextoffer.models.regression import Weights
 from nextoffer.models.reorder import Reorder
 from nextoffer.models.segments import Segments
+from nextoffer.models.trees import Trees
 
 LANGUAGES = ("en", "ru")  # reasons are written in these
 
@@ -137,6 +141,9 @@ _PARTS: dict[str, tuple[type, bool]] = {
     "products": (Products, False),
     "pairs": (Pairs, True),
     "factors": (Factors, True),
+    "next_basket": (Weights, False),
+    "ease": (Weights, False),
+    "people": (People, False),
     "similar": (Neighbours, False),
     "companions": (Neighbours, False),
     "ladder": (Families, False),
@@ -154,8 +161,9 @@ def write_parts(staging: Staging, bundle: Bundle) -> None:
     for name, (_, mapped) in _PARTS.items():
         staging.write(name, getattr(bundle.knowledge, name), mapped=mapped)
     for view in ("repeat", "explore"):
-        curves = getattr(bundle.ranker, view)
-        staging.write(f"ranker_{view}", curves or _NO_CURVES, mapped=False)
+        mixture = getattr(bundle.ranker, view) or _UNTAUGHT
+        staging.write(f"ranker_{view}_curves", mixture.curves, mapped=False)
+        staging.write(f"ranker_{view}_trees", mixture.trees, mapped=False)
 
 
 def read_bundle(opened: OpenedBundle) -> Bundle:
@@ -163,19 +171,23 @@ def read_bundle(opened: OpenedBundle) -> Bundle:
     manifest = opened.manifest
     parts: dict[str, Any] = {name: opened.read(name, cls, mapped) for name, (cls, mapped) in _PARTS.items()}
     horizon_days = int(manifest.rows["horizon_days"])
-    views = {view: opened.read(f"ranker_{view}", Curves, False) for view in ("repeat", "explore")}
-    curves = {view: part if part.features else None for view, part in views.items()}
-    step = "curves" if all(curves.values()) else "combined"
+    views = {view: _read_mixture(opened, f"ranker_{view}") for view in ("repeat", "explore")}
+    step = "mixture" if all(views.values()) else "combined"
     return Bundle.make(
         manifest.bundle_id,
         manifest.as_of,
         opened.read("customer_ids", CustomerIds, True),
         opened.read("catalogue", Catalogue, False),
         Knowledge(horizon_days, **parts),
-        Ranker(horizon_days, step, curves["repeat"], curves["explore"]),
+        Ranker(horizon_days, step, views["repeat"], views["explore"]),
         opened.read("candidates", StoredCandidates, True),
         manifest,
     )
+
+
+def _read_mixture(opened: OpenedBundle, name: str) -> Mixture | None:
+    trees = opened.read(f"{name}_trees", Trees, False)
+    return Mixture(opened.read(f"{name}_curves", Curves, False), trees) if trees.features else None
 
 
 def open_bundle(
@@ -196,6 +208,10 @@ def open_bundle(
     return bundle
 
 
-_NO_CURVES = Curves((), np.zeros((0, 0)), np.zeros((0, 0)), 0.0)
+_NONE: Any = np.zeros(0)
+_UNTAUGHT = Mixture(
+    Curves((), _NONE, _NONE, 0.0),
+    Trees((), np.zeros(1, np.int64), _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0.0),
+)
 # a part forgotten here would be lost
 assert {part.name for part in fields(Knowledge)} == {"horizon_days", *_PARTS}  # noqa: S101

@@ -20,6 +20,7 @@ SQL_FILES = (
     "customers_index",
     "purchases",
     "shop_orders",
+    "baskets",
     "pairs",
     "rfm",
     "cooccurrence",

@@ -52,6 +52,7 @@ class Pairs:
     first_age_days, last_age_days : ages of the first and of the newest such order
     quantity, revenue : units and minor units, net of returns
     weight : orders, each halved for every half-life of its age
+    step_weight : orders, each a fifth less for every newer order of the customer
     n_last_3, in_last : in how many of the customer's 3 newest orders, and whether in the newest (0 or 1)
     """
 
@@ -64,6 +65,7 @@ class Pairs:
     quantity: Float32
     revenue: Int64
     weight: Float32
+    step_weight: Float32
     n_last_3: Int8
     in_last: Int8
 
@@ -134,6 +136,19 @@ class ShopOrders:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Baskets:
+    """Lines of the newest baskets of customers with two or more (a sample in a large shop), oldest first.
+
+    `order_rank` is 1 for the newest; sorted by customer, order and product; (n_lines,) each.
+    """
+
+    customer_row: Int32
+    order_rank: Int32
+    age_days: Int32
+    product_row: Int32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Features:
     """Everything known of a shop's purchases at `as_of`; rows follow the byte order of the ids."""
 
@@ -147,6 +162,7 @@ class Features:
     popularity: Popularity
     cooccurrence: Cooccurrence
     shop_orders: ShopOrders
+    baskets: Baskets
 
 
 def load_features(folder: Path, as_of: datetime, stride: int, half_life_days: float) -> Features:
@@ -164,6 +180,7 @@ def load_features(folder: Path, as_of: datetime, stride: int, half_life_days: fl
         popularity=_load_popularity(folder, len(products)),
         cooccurrence=_load_cooccurrence(folder, len(products)),
         shop_orders=_load_shop_orders(folder),
+        baskets=Baskets(**_columns(_read(folder, "baskets"))),
     )
 
 
@@ -175,6 +192,7 @@ def _load_pairs(folder: Path, n_customers: int) -> Pairs:
     narrow: dict[str, npt.DTypeLike] = {
         "quantity": np.float32,
         "weight": np.float32,
+        "step_weight": np.float32,
         "n_last_3": np.int8,
         "in_last": np.int8,
     }

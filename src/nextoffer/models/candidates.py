@@ -1,8 +1,8 @@
 """Where candidates come from: each source is one pure function with one signature.
 
 A source proposes products a customer has *not* bought, with a score and, where there is one, the product that
-gave rise to it. Adding a source is one function and one line of SOURCES; the ranker makes features of every
-source's score and rank by itself.
+gave rise to it; some have an opinion on any product, those bought before among them. Adding a source is one
+function and one line of SOURCES; the ranker makes features of every source's score and rank by itself.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ import scipy.sparse as sp
 from nextoffer.domain.arrays import Floats, Ints, best_first, place_in_run, ranges
 from nextoffer.models.collaborative import Neighbours, contains, retrieve
 from nextoffer.models.knowledge import Knowledge
+from nextoffer.models.people import what_alike_bought
+from nextoffer.models.regression import Weights, evened
 
 N_SIMILAR = 25  # neighbours of each of these products that are looked at
 N_RECENT = 12  # products of a customer's history that speak for what they want next
+BLOCK = 1_000  # customers whose scores of all products are held at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,68 +44,118 @@ class Proposals:
     rank: Ints
 
 
-Source = Callable[[Knowledge, Ints, sp.csr_matrix], Proposals]
+Opinion = Callable[[Ints, Ints], Floats]
+"""Scores of (position, product) rows, bought before or not; 0 where the source knows nothing."""
 
 
-def by_factors(knowledge: Knowledge, rows: Ints, bought: sp.csr_matrix) -> Proposals:
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """The customers asked for: their rows, what they ever bought, what they bought lately (see Pairs.step_weight)."""
+
+    rows: Ints
+    bought: sp.csr_matrix
+    recent: sp.csr_matrix
+
+
+Source = Callable[[Knowledge, Batch], tuple[Proposals, Opinion | None]]
+
+
+def by_next_basket(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, Opinion]:
+    """What tends to follow in the next basket of customers who bought what this one did."""
+    return _by_weights(knowledge.next_basket, evened(batch.recent), batch, 30)
+
+
+def by_ease(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, Opinion]:
+    """What customers with this history also bought, each product beside all others."""
+    history = batch.recent.copy()
+    history.data = np.minimum(history.data, 1.0)
+    return _by_weights(knowledge.ease, history, batch, 30)
+
+
+def by_people(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, Opinion]:
+    """What the customers most alike bought lately."""
+    scores = what_alike_bought(knowledge.people, batch.rows, batch.recent)
+    return _propose(scores, batch, 30), _sparse_opinion(scores)
+
+
+def by_factors(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, Opinion]:
     """What customers with the same taste buy: inner products of ALS factors."""
-    product, score = retrieve(knowledge.factors, rows, bought, 30)
+    factors, rows = knowledge.factors, batch.rows
+    product, score = retrieve(factors, rows, batch.bought, 30)
     found = (product >= 0) & (score > 0)
     position = np.nonzero(found)[0]
-    return _best(position, product[found], score[found], np.full(len(position), -1, np.int32), 30)
+    best = _best(position, product[found], score[found], np.full(len(position), -1, np.int32), 30)
+
+    def opinion(position: Ints, product: Ints) -> Floats:
+        customer = factors.customer[rows[position]]
+        return np.asarray(np.einsum("ij,ij->i", customer, factors.product[product]))
+
+    return best, opinion
 
 
-def by_similar(knowledge: Knowledge, rows: Ints, bought: sp.csr_matrix) -> Proposals:
+def by_similar(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, Opinion]:
     """Products alike, by their buyers, to what the customer bought."""
-    position, product, weight = recent_history(knowledge, rows)
-    history = sp.csr_matrix((weight, (position, product)), shape=bought.shape)
+    position, product, weight = recent_history(knowledge, batch.rows)
+    history = sp.csr_matrix((weight, (position, product)), shape=batch.bought.shape)
     scores = (history @ knowledge.similar.matrix(N_SIMILAR)).tocsr()
-    position = np.repeat(np.arange(len(rows)), np.diff(scores.indptr))
-    keep = ~contains(bought, position, scores.indices)
-    position, product, score = position[keep], scores.indices[keep], scores.data[keep]
-    return _best(position, product, score, np.full(len(position), -1, np.int32), 20)
+    return _propose(scores, batch, 20), _sparse_opinion(scores)
 
 
-def by_companions(knowledge: Knowledge, rows: Ints, bought: sp.csr_matrix) -> Proposals:
+def by_companions(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, None]:
     """What is bought in the same basket as what the customer bought last."""
-    position, product, _ = recent_history(knowledge, rows)
-    return _through(knowledge.companions, position, product, bought, per_product=15, n=20)
+    position, product, _ = recent_history(knowledge, batch.rows)
+    return _through(knowledge.companions, position, product, batch.bought, per_product=15, n=20), None
 
 
-def by_ladder(knowledge: Knowledge, rows: Ints, bought: sp.csr_matrix) -> Proposals:
+def by_ladder(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, None]:
     """One step up the price ladder from what the customer bought in the last half year."""
-    position, product, _ = recent_history(knowledge, rows, max_age_days=180)
-    return _through(knowledge.ladder, position, product, bought, per_product=10, n=10)
+    position, product, _ = recent_history(knowledge, batch.rows, max_age_days=180)
+    return _through(knowledge.ladder, position, product, batch.bought, per_product=10, n=10), None
 
 
-def by_popularity(knowledge: Knowledge, rows: Ints, bought: sp.csr_matrix) -> Proposals:
+def by_popularity(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, None]:
     """What most customers bought in the last four weeks."""
-    top = knowledge.products.popular(15)
-    position = np.repeat(np.arange(len(rows)), len(top))
-    product = np.tile(top, len(rows)).astype(np.int32)
-    score = np.tile(knowledge.products.share_28[top] + np.float32(1e-9), len(rows))
-    keep = ~contains(bought, position, product)
-    position = position[keep]
-    return _best(position, product[keep], score[keep], np.full(len(position), -1, np.int32), 15)
+    products = knowledge.products
+    return _same_for_all(products.popular(30), products.share_28, batch), None
+
+
+def by_trend(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, None]:
+    """What more and more customers buy: the pace of the last ten days on top of that of four weeks."""
+    products = knowledge.products
+    score = products.share_28 * np.exp(products.trend)
+    top = np.lexsort((np.arange(len(score)), -score))[:20]
+    return _same_for_all(top[score[top] > 0], score, batch), None
 
 
 SOURCES: dict[str, Source] = {
+    "next_basket": by_next_basket,
+    "ease": by_ease,
+    "people": by_people,
     "factors": by_factors,
     "similar": by_similar,
     "companions": by_companions,
     "ladder": by_ladder,
     "popular": by_popularity,
+    "trending": by_trend,
 }
 
 
-def bought_matrix(knowledge: Knowledge, rows: Ints) -> sp.csr_matrix:
-    """(len(rows), n_products) sparse, non-zero where the customer bought the product."""
+def batch_of(knowledge: Knowledge, rows: Ints) -> Batch:
+    """The customers at `rows` with their purchases."""
+    return Batch(
+        rows, bought_matrix(knowledge, rows), bought_matrix(knowledge, rows, knowledge.pairs.step_weight)
+    )
+
+
+def bought_matrix(knowledge: Knowledge, rows: Ints, values: Floats | None = None) -> sp.csr_matrix:
+    """(len(rows), n_products) sparse: `values` of the pairs, or 1, where the customer bought the product."""
     pairs = knowledge.pairs
     counts = pairs.indptr[rows + 1] - pairs.indptr[rows]
     at = ranges(pairs.indptr[rows], counts)
     indptr = np.concatenate([[0], np.cumsum(counts)])
     shape = (len(rows), len(knowledge.products))
-    return sp.csr_matrix((np.ones(len(at), np.float32), pairs.product[at], indptr), shape=shape)
+    entries = np.ones(len(at), np.float32) if values is None else np.asarray(values[at], np.float32)
+    return sp.csr_matrix((entries, pairs.product[at], indptr), shape=shape)
 
 
 def recent_history(
@@ -122,6 +175,62 @@ def recent_history(
     top = place_in_run(position) < N_RECENT
     at = at[top]
     return position[top], pairs.product[at], np.sqrt(pairs.weight[at])
+
+
+def _by_weights(weights: Weights, history: sp.csr_matrix, batch: Batch, n: int) -> tuple[Proposals, Opinion]:
+    """Best `n` by product-to-product weights, and the score of any product that takes part."""
+    scores = weights.scores(history)
+    free = scores.copy()
+    at = np.repeat(np.arange(len(batch.rows)), np.diff(batch.bought.indptr))
+    column = weights.place[batch.bought.indices]
+    free[at[column >= 0], column[column >= 0]] = 0.0
+    n = min(n, free.shape[1])
+    top = np.argpartition(-free, max(n - 1, 0), axis=1)[:, :n] if n else np.zeros((len(free), 0), int)
+    score = np.take_along_axis(free, top, axis=1)
+    position, place = np.nonzero(score > 0)
+    product = weights.product[top[position, place]]
+    best = _best(position, product, score[position, place], np.full(len(position), -1, np.int32), n)
+
+    def opinion(position: Ints, product: Ints) -> Floats:
+        column = weights.place[product]
+        if not scores.shape[1]:
+            return np.zeros(len(column), np.float32)
+        return np.where(column >= 0, scores[position, column], np.float32(0.0))
+
+    return best, opinion
+
+
+def _propose(scores: sp.csr_matrix, batch: Batch, n: int) -> Proposals:
+    """Best `n` new products of each customer by sparse scores."""
+    position = np.repeat(np.arange(len(batch.rows)), np.diff(scores.indptr))
+    keep = (scores.data > 0) & ~contains(batch.bought, position, scores.indices)
+    position, product, score = position[keep], scores.indices[keep], scores.data[keep]
+    return _best(position, product, score, np.full(len(position), -1, np.int32), n)
+
+
+def _sparse_opinion(scores: sp.csr_matrix) -> Opinion:
+    scores.sort_indices()
+    n = scores.shape[1]
+    keys = np.repeat(np.arange(scores.shape[0], dtype=np.int64), np.diff(scores.indptr)) * n + scores.indices
+
+    def opinion(position: Ints, product: Ints) -> Floats:
+        if not len(keys):
+            return np.zeros(len(position), np.float32)
+        asked = np.asarray(position, dtype=np.int64) * n + product
+        at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
+        return np.where(keys[at] == asked, scores.data[at], np.float32(0.0))
+
+    return opinion
+
+
+def _same_for_all(top: Ints, score: Floats, batch: Batch) -> Proposals:
+    """The same products for every customer, without those bought."""
+    position = np.repeat(np.arange(len(batch.rows)), len(top))
+    product = np.tile(top, len(batch.rows)).astype(np.int32)
+    keep = ~contains(batch.bought, position, product)
+    position, product = position[keep], product[keep]
+    value = score[product] + np.float32(1e-9)
+    return _best(position, product, value, np.full(len(position), -1, np.int32), len(top))
 
 
 def _through(

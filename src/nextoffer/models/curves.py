@@ -44,14 +44,15 @@ class Curves:
 
 def evaluate(curves: Curves, x: Floats) -> Floats:
     """(n,) float32 probabilities of (n, n_features) rows, column by column: the same for any batch."""
-    return (1.0 / (1.0 + np.exp(-_log_odds(curves, x)))).astype(np.float32)
+    return (1.0 / (1.0 + np.exp(-log_odds(curves, x)))).astype(np.float32)
 
 
-def _log_odds(curves: Curves, x: Floats) -> Floats:
-    log_odds = np.full(len(x), curves.intercept)
+def log_odds(curves: Curves, x: Floats) -> Floats:
+    """(n,) float64 log-odds of (n, n_features) rows."""
+    total = np.full(len(x), curves.intercept)
     for j in range(x.shape[1]):
-        log_odds += np.interp(x[:, j], curves.knots[j], curves.values[j])
-    return log_odds
+        total += np.interp(x[:, j], curves.knots[j], curves.values[j])
+    return total
 
 
 def fit_curves(
@@ -80,22 +81,30 @@ def fit_curves(
     if y.sum() < MIN_POSITIVES or (~y).sum() < MIN_POSITIVES:
         return None
     x, y, weight = sampled(x, y, rng)
-    quantiles = [FLAT_TAILS if name in flat else QUANTILES for name in names]
-    knots = _distinct(np.stack([np.quantile(column, q) for column, q in zip(x.T, quantiles, strict=True)]))
-    design = np.concatenate([_hinges(x[:, j], knots[j]) for j in range(x.shape[1])], axis=1)
-    slopes, intercept = _logistic(design, y, weight, ridge)
-    steps = slopes.reshape(x.shape[1], N_KNOTS - 1)
-    values = np.concatenate([np.zeros((len(steps), 1)), np.cumsum(steps, axis=1)], axis=1)
-    curves = Curves(names, knots, values, intercept)
+    curves = fit_rows(x, y, weight, names, ridge, flat)
     if not tilt:
         return curves
     for name, slope in tilt.items():
-        values[names.index(name)] += slope * knots[names.index(name)]
-    scale, shift = _logistic(_log_odds(curves, x)[:, None], y, weight, ridge=0.0)
-    return Curves(names, knots, values * scale[0], intercept * float(scale[0]) + shift)
+        curves.values[names.index(name)] += slope * curves.knots[names.index(name)]
+    scale, shift = logistic(log_odds(curves, x)[:, None], y, weight, ridge=0.0)
+    scaled = curves.values * scale[0]
+    return Curves(names, curves.knots, scaled, curves.intercept * float(scale[0]) + shift)
 
 
-def _logistic(design: Floats, y: Bools, weight: Floats, ridge: float) -> tuple[Floats, float]:
+def fit_rows(
+    x: Floats, y: Bools, weight: Floats, names: tuple[str, ...], ridge: float, flat: Sequence[str] = ()
+) -> Curves:
+    """Curves from weighted rows that hold both labels."""
+    quantiles = [FLAT_TAILS if name in flat else QUANTILES for name in names]
+    knots = _distinct(np.stack([np.quantile(column, q) for column, q in zip(x.T, quantiles, strict=True)]))
+    design = np.concatenate([_hinges(x[:, j], knots[j]) for j in range(x.shape[1])], axis=1)
+    slopes, intercept = logistic(design, y, weight, ridge)
+    steps = slopes.reshape(x.shape[1], N_KNOTS - 1)
+    values = np.concatenate([np.zeros((len(steps), 1)), np.cumsum(steps, axis=1)], axis=1)
+    return Curves(names, knots, values, intercept)
+
+
+def logistic(design: Floats, y: Bools, weight: Floats, ridge: float) -> tuple[Floats, float]:
     """Slopes and intercept of a logistic regression; sums in one order, whatever the number of cores."""
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits

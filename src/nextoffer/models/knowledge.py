@@ -19,6 +19,8 @@ from nextoffer.models.collaborative import (
 )
 from nextoffer.models.families import Families, fit_families
 from nextoffer.models.lifetime import Lifetime, fit_lifetime, score_customers
+from nextoffer.models.people import People, fit_people
+from nextoffer.models.regression import Weights, fit_ease, fit_next_basket
 from nextoffer.models.reorder import Reorder, fit_reorder
 from nextoffer.models.segments import Segments, fit_segments, predict_segments, published_codes
 
@@ -96,6 +98,9 @@ class Knowledge:
     products: Products
     pairs: Pairs
     factors: Factors
+    next_basket: Weights
+    ease: Weights
+    people: People
     similar: Neighbours
     companions: Neighbours
     ladder: Families
@@ -132,6 +137,11 @@ def learn(
     progress("factors")
     weights = pairs.matrix(pairs.weight, len(catalogue.ids))
     factors = fit_factors(weights, seed)
+    progress("next basket")
+    recent = pairs.matrix(pairs.step_weight, len(catalogue.ids))
+    next_basket = fit_next_basket(features.baskets, len(catalogue.ids))
+    ease = fit_ease(recent)
+    people = fit_people(recent, rfm.recency_days)
     progress("neighbours")
     similar = fit_similar(weights)
     products = describe_products(features)
@@ -168,6 +178,9 @@ def learn(
         products,
         pairs,
         factors,
+        next_basket,
+        ease,
+        people,
         similar,
         companions,
         ladder,
