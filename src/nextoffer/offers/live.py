@@ -1,67 +1,70 @@
-"""Candidates from what a visitor does right now: cart, views, today's purchases; popular products else."""
+"""Candidates from what a visitor does right now: cart, views, today's purchases; popular products else.
+
+p_buy = P(orders) × share of the orders that hold the product (`models.fresh`). Whoever has a cart is taken to be
+ordering: P(orders) = 1.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.offers import KIND, REASON, Candidates
-from nextoffer.models.collaborative import Neighbours
+from nextoffer.models.fresh import Moment, excess, shares, sources_of, suggest
 
 N_POPULAR = 30
 MAX_P = 0.9
+# by origin: fresh.CART, BOUGHT, VIEWED
+_KINDS = np.array([KIND["cross_sell"], KIND["cross_sell"], KIND["for_you"]], np.int8)
+_REASONS = np.array([REASON["goes-with-cart"], REASON["bought-lately"], REASON["like-viewed"]], np.int8)
 
 
-def from_cart(bundle: Bundle, cart: Ints) -> Candidates:
-    """Companions of the cart: P(in the same order | the cart item is), the strongest is the reason."""
-    return _through(bundle.knowledge.companions, cart, "cross_sell", "goes-with-cart", 1.0)
+def suggested(bundle: Bundle, moment: Moment, p_any: float) -> Candidates:
+    """What the moment suggests; the strongest of its products is the reason."""
+    found = suggest(bundle.knowledge, moment)
+    p_buy = _p_order(moment, p_any) * found.share
+    return _candidates(_KINDS[found.origin], _REASONS[found.origin], found.product, found.because, p_buy)
 
 
-def from_bought(bundle: Bundle, bought: Ints, p_any: float) -> Candidates:
-    """Companions of what was bought since the bundle was made, for the customer's next order."""
-    return _through(bundle.knowledge.companions, bought, "cross_sell", "bought-lately", p_any)
-
-
-def from_viewed(bundle: Bundle, viewed: Ints, p_any: float) -> Candidates:
-    """Products alike, by their buyers, to what is being looked at."""
-    return _through(bundle.knowledge.similar, viewed, "for_you", "like-viewed", p_any)
-
-
-def popular(bundle: Bundle, p_any: float, allowed: Bools | None) -> Candidates:
+def popular(bundle: Bundle, moment: Moment, p_any: float, allowed: Bools | None) -> Candidates:
     """What most customers bought in the last four weeks, of what a filter lets through.
 
-    p_buy = P(orders) × the product's share of the buyers, which is smoothed, so that a quiet month is none.
+    Its share is smoothed, so that a quiet month is none, and moves with the moment.
     """
-    products = bundle.knowledge.products
-    top = products.popular(N_POPULAR, allowed)
-    share = np.exp(products.log_share_28[top])
-    return _candidates("for_you", "popular-now", top, np.full(len(top), -1), p_any * share)
+    top = np.sort(bundle.knowledge.products.popular(N_POPULAR, allowed))
+    top = top[~np.isin(top, moment.taken)] if len(moment) else top
+    share, _ = shares(bundle.knowledge, sources_of(moment), top)
+    n = len(top)
+    kind, reason = np.full(n, KIND["for_you"], np.int8), np.full(n, REASON["popular-now"], np.int8)
+    return _candidates(kind, reason, top, np.full(n, -1), _p_order(moment, p_any) * share)
 
 
-def _through(neighbours: Neighbours, sources: Ints, kind: str, reason: str, factor: float) -> Candidates:
-    """Neighbours of a handful of products; each keeps its best score and the product that gave it."""
-    found: dict[int, tuple[float, int]] = {}
-    for source in sources.tolist():
-        products, scores = neighbours.of(source)
-        for product, score in zip(products.tolist(), scores.tolist(), strict=True):
-            if score > found.get(product, (0.0, -1))[0]:
-                found[product] = (score, source)
-    for source in sources.tolist():
-        found.pop(source, None)
-    product = np.array(sorted(found), dtype=np.int64)
-    score = np.array([found[row][0] for row in product.tolist()])
-    because = np.array([found[row][1] for row in product.tolist()], dtype=np.int64)
-    return _candidates(kind, reason, product, because, factor * score)
+def moved(bundle: Bundle, moment: Moment, p_any: float, stored: Candidates) -> Candidates:
+    """Tonight's candidates of a customer, likelier by what the moment adds: 1 − (1 − p) × (1 − added).
+
+    The moment's raise of a product's share is a second, independent cause to buy it. Nothing gets less likely.
+    """
+    if not len(moment) or not len(stored):
+        return stored
+    p = stored.p_buy
+    added = _p_order(moment, p_any) * excess(bundle.knowledge, moment, stored.product)
+    both = np.minimum(1.0 - (1.0 - p) * (1.0 - np.minimum(added, 1.0)), MAX_P).astype(np.float32)
+    return replace(stored, p_buy=np.where(added > 0, np.maximum(p, both), p))
 
 
-def _candidates(kind: str, reason: str, product: Ints, because: Ints, p_buy: Floats) -> Candidates:
-    n = len(product)
+def _p_order(moment: Moment, p_any: float) -> float:
+    return 1.0 if len(moment.cart) else p_any
+
+
+def _candidates(kind: Ints, reason: Ints, product: Ints, because: Ints, p_buy: Floats) -> Candidates:
     return Candidates(
-        np.zeros(n, np.int32),
-        np.full(n, KIND[kind], np.int8),
+        np.zeros(len(product), np.int32),
+        kind,
         product.astype(np.int32),
         because.astype(np.int32),
-        np.full(n, REASON[reason], np.int8),
+        reason,
         np.minimum(p_buy, MAX_P).astype(np.float32),
     )

@@ -31,6 +31,7 @@ from nextoffer.domain.offers import (
     Slates,
 )
 from nextoffer.domain.tables import SEGMENTS
+from nextoffer.models.fresh import Moment
 from nextoffer.offers import live
 from nextoffer.offers.batch import KindFunction, make_batch
 from nextoffer.offers.choosing import NOTHING, Context, Policy
@@ -114,25 +115,22 @@ def _gather(
     """Candidates of one customer or visitor, and the fallback they stand on (None: their own history)."""
     p_any = bundle.p_newcomer if row < 0 else float(bundle.knowledge.customers.p_buy[row])
     parts = []
+    moment = Moment(cart, viewed, bought)
     if row >= 0:
-        parts.append(bundle.candidates.batch(np.array([row])))
-    if len(cart):
-        parts.append(live.from_cart(bundle, cart))
-    if len(viewed):
-        parts.append(live.from_viewed(bundle, viewed, p_any))
-    if len(bought):
-        parts.append(live.from_bought(bundle, bought, p_any))
+        parts.append(live.moved(bundle, moment, p_any, bundle.candidates.batch(np.array([row]))))
+    if len(moment):
+        parts.append(live.suggested(bundle, moment, p_any))
     fallback = None if row >= 0 else "context" if any(len(part) for part in parts) else "popular"
     if row < 0 or allowed is not None:  # tonight's candidates may hold nothing the filter lets through
-        parts.append(live.popular(bundle, p_any, allowed))
-    return _once(bundle, row, Candidates.concat(parts)), fallback
+        parts.append(live.popular(bundle, moment, p_any, allowed))
+    return _once(bundle, row, bought, Candidates.concat(parts)), fallback
 
 
-def _once(bundle: Bundle, row: int, candidates: Candidates) -> Candidates:
+def _once(bundle: Bundle, row: int, bought: Ints, candidates: Candidates) -> Candidates:
     """One candidate for each kind and product, the likeliest; new things never of what is bought already."""
     if row >= 0:
         pairs = bundle.knowledge.pairs
-        owned = pairs.product[int(pairs.indptr[row]) : int(pairs.indptr[row + 1])]
+        owned = np.append(pairs.product[int(pairs.indptr[row]) : int(pairs.indptr[row + 1])], bought)
         new = np.isin(candidates.kind, (KIND["cross_sell"], KIND["for_you"]))
         candidates = candidates.take(~(new & np.isin(candidates.product, owned)))
     order = np.lexsort((-candidates.p_buy, candidates.product, candidates.kind))

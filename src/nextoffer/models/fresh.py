@@ -1,0 +1,167 @@
+"""What a moment says of a product: the cart, what is looked at, what was bought since the night, without retraining.
+
+The share of orders that hold product j, given the sources i of the moment, is taken as
+
+    share_j = POPULARITY × share of j lately + Σ_i voice_i × (COMPANIONS × P(j in the order | i is)
+              + EASE × ease_ij + NEXT_BASKET × next_ij),   Σ voice_i = 1
+
+a mixture of estimates that are each on the scale of a probability, popularity being what the rest is shrunk to.
+Chosen on Online Retail's cuts of 2011-08-19 and 2011-09-16 and judged on that of 2011-10-14, see
+`benchmarks/quality/fresh.py`. Left out there because they gained nothing: factors folded in by least squares, and
+the cosine of `similar`, which only names what may be called similar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from nextoffer.domain.arrays import Ints, ranges
+from nextoffer.models.collaborative import Neighbours
+from nextoffer.models.knowledge import Knowledge
+from nextoffer.models.regression import Weights
+
+Matrix = npt.NDArray[np.float64]
+COMPANIONS, EASE, NEXT_BASKET, POPULARITY = 0.8, 0.5, 0.7, 0.3
+OLDER = 0.8  # what a view says, relative to the next newer one
+N_NEWEST = 20  # sources of each origin that are listened to
+CART, BOUGHT, VIEWED = range(3)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """Rows of products, each once, newest first; the order of `cart` and `bought` says nothing."""
+
+    cart: Ints
+    viewed: Ints
+    bought: Ints
+
+    def __len__(self) -> int:
+        return len(self.cart) + len(self.viewed) + len(self.bought)
+
+    @property
+    def taken(self) -> Ints:
+        """Products nobody need be offered any more: in the cart, or bought just now."""
+        return np.concatenate([self.cart, self.bought])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """The products that speak, and how loud: (m,) rows, origins (CART, BOUGHT, VIEWED) and voices, summing to 1.
+
+    Sorted by origin and product, so that equal moments add up in the same order.
+    """
+
+    product: Ints
+    origin: Ints
+    voice: Matrix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fresh:
+    """Products a moment suggests, ascending: (n,) rows, the share of orders that hold each, its main source.
+
+    `because` is the product that adds most to the share and that it is a true reason of: a companion in orders
+    (CART, BOUGHT), or alike by its buyers (VIEWED); `origin` says which.
+    """
+
+    product: Ints
+    share: Matrix
+    because: Ints
+    origin: Ints
+
+
+def sources_of(moment: Moment) -> Sources:
+    """A product in the cart or bought does not speak again for being viewed, nor one in the cart for being bought."""
+    bought = moment.bought[~np.isin(moment.bought, moment.cart)]
+    viewed = moment.viewed[~np.isin(moment.viewed, moment.taken)]
+    parts = [rows[:N_NEWEST] for rows in (moment.cart, bought, viewed)]
+    product = np.concatenate(parts).astype(np.int64)
+    origin = np.repeat([CART, BOUGHT, VIEWED], [len(part) for part in parts])
+    newest = [np.ones(len(parts[CART])), np.ones(len(parts[BOUGHT])), OLDER ** np.arange(len(parts[VIEWED]))]
+    voice = np.concatenate(newest)
+    order = np.lexsort((product, origin))
+    return Sources(product[order], origin[order], voice[order] / max(float(voice.sum()), 1.0))
+
+
+def shares(knowledge: Knowledge, sources: Sources, product: Ints) -> tuple[Matrix, Matrix]:
+    """Share of orders with each of (n,) ascending products, and (m, n) what each source adds to it.
+
+    Without a source it is the product's share lately.
+    """
+    usual = np.exp(knowledge.products.log_share_28[product].astype(np.float64))
+    if not len(sources.product):
+        return usual, np.zeros((0, len(product)))
+    added = COMPANIONS * _together(knowledge.companions, sources.product, product)
+    added += EASE * _rows(knowledge.ease, sources.product, product)
+    added += NEXT_BASKET * _rows(knowledge.next_basket, sources.product, product)
+    added[sources.product[:, None] == product] = 0.0  # nothing says anything of itself
+    added *= sources.voice[:, None]
+    return POPULARITY * usual + np.maximum(added.sum(axis=0), 0.0), added
+
+
+def suggest(knowledge: Knowledge, moment: Moment) -> Fresh:
+    """What goes with the cart and with what was just bought, and what is like the views; nothing of these itself."""
+    sources = sources_of(moment)
+    by_buyers = sources.origin == VIEWED
+    at, product = _reached(knowledge.companions, sources, np.flatnonzero(~by_buyers))
+    alike, other = _reached(knowledge.similar, sources, np.flatnonzero(by_buyers))
+    other_new = ~np.isin(other, moment.viewed)
+    at, product = np.append(at, alike[other_new]), np.append(product, other[other_new])
+    free = ~np.isin(product, moment.taken)
+    at, product = at[free], product[free]
+    found, place = np.unique(product, return_inverse=True)
+    share, added = shares(knowledge, sources, found)
+    reason = np.zeros(added.shape)  # what a source adds, where it is a true reason
+    reason[at, place] = added[at, place]
+    if not reason.size:
+        return Fresh(found[:0], share[:0], found[:0], found[:0])
+    best = reason.argmax(axis=0)
+    kept = np.flatnonzero(reason[best, np.arange(len(found))] > 0)
+    best = best[kept]
+    return Fresh(found[kept], share[kept], sources.product[best], sources.origin[best])
+
+
+def excess(knowledge: Knowledge, moment: Moment, product: Ints) -> Matrix:
+    """(n,) by how much the moment raises each product's share above its share lately; 0 where it does not."""
+    found, place = np.unique(product, return_inverse=True)
+    share, _ = shares(knowledge, sources_of(moment), found)
+    usual = np.exp(knowledge.products.log_share_28[found].astype(np.float64))
+    raised: Matrix = np.maximum(share - usual, 0.0)[place]
+    return raised
+
+
+def _reached(neighbours: Neighbours, sources: Sources, which: Ints) -> tuple[Ints, Ints]:
+    """Number of the source and row of each neighbour of the sources chosen."""
+    start, counts = _span(neighbours, sources.product[which])
+    return np.repeat(which, counts), neighbours.product[ranges(start, counts)].astype(np.int64)
+
+
+def _together(companions: Neighbours, source: Ints, product: Ints) -> Matrix:
+    """(m, n) P(product in the order | source is), 0 where it is no companion."""
+    found = np.zeros((len(source), len(product)))
+    if not len(product):
+        return found
+    start, counts = _span(companions, source)
+    at, row = ranges(start, counts), np.repeat(np.arange(len(source)), counts)
+    other = companions.product[at]
+    place = np.minimum(np.searchsorted(product, other), len(product) - 1)
+    same = product[place] == other
+    found[row[same], place[same]] = companions.score[at[same]]
+    return found
+
+
+def _rows(weights: Weights, source: Ints, product: Ints) -> Matrix:
+    """(m, n) weights of the sources on the products, 0 where either takes no part."""
+    found = np.zeros((len(source), len(product)))
+    row, column = weights.place[source], weights.place[product]
+    has_row, has_column = np.flatnonzero(row >= 0), np.flatnonzero(column >= 0)
+    found[np.ix_(has_row, has_column)] = weights.weight[np.ix_(row[has_row], column[has_column])]
+    return found
+
+
+def _span(neighbours: Neighbours, row: Ints) -> tuple[Ints, Ints]:
+    start = neighbours.indptr[row]
+    return start, neighbours.indptr[row + 1] - start
