@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-slow check format bench clean
+.PHONY: install demo test test-slow check format bench bench-quality data-named clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("nextoffer needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -37,6 +37,15 @@ format: $(READY)
 bench: $(READY)  ## measurements as JSON lines, ratios within one run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+bench-quality: data-named $(READY)  ## decision quality beside every peer: DATA=folder [SECTIONS="…"] [JSON=file]
+	$(BIN)/python -m pip show --quiet lifetimes 2>/dev/null || \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	$(BIN)/python -W ignore -m benchmarks.quality "$(DATA)" $(SECTIONS) $(if $(JSON),--json "$(JSON)")
+
+data-named:
+	@test -n "$(DATA)" || { echo 'name the folder of data sets: make bench-quality DATA=folder' >&2; exit 2; }
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

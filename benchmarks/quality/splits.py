@@ -21,7 +21,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from nextoffer.config import Settings, parse_settings
-from nextoffer.models.recipe import Kitchen
+from nextoffer.models.ranker import Ranker
+from nextoffer.models.recipe import Kitchen, Past
 
 Ints = npt.NDArray[np.integer[Any]]
 Floats = npt.NDArray[np.float64]
@@ -205,7 +206,11 @@ def per_user(truth: sp.csr_matrix, lists: Ints, k: int = 10, ideal: Ideal = "cut
 
 @contextmanager
 def kitchen_of(
-    baskets: Baskets, horizon_days: int = STEP_DAYS, seed: int = 0, targets: bool = False
+    baskets: Baskets,
+    horizon_days: int = STEP_DAYS,
+    seed: int = 0,
+    targets: bool = False,
+    threads: int | None = None,
 ) -> Iterator[tuple[Kitchen, datetime, datetime]]:
     """(kitchen, as_of, first_order_at) of a split written as a shop's history; gone with the context.
 
@@ -214,12 +219,13 @@ def kitchen_of(
     Parameters
     ----------
     targets : also write the hidden baskets, half a day after `as_of`; off, nothing can leak
+    threads : of the SQL engine; None = all cores
     """
     with TemporaryDirectory() as made:
         folder = Path(made)
-        settings = shop_history(baskets, folder, targets).model_copy(
-            update={"horizon_days": horizon_days, "seed": seed}
-        )
+        settings = shop_history(baskets, folder, targets)
+        engine = settings.engine.model_copy(update={"threads": threads})
+        settings = settings.model_copy(update={"horizon_days": horizon_days, "seed": seed, "engine": engine})
         with kitchen_of_settings(settings, AS_OF) as (kitchen, first_order_at):
             yield kitchen, AS_OF, first_order_at
 
@@ -245,6 +251,11 @@ def kitchen_of_settings(settings: Settings, as_of: datetime) -> Iterator[tuple[K
 
     with _kitchen(settings, as_of, Stopwatch()) as (kitchen, history):
         yield kitchen, history.first_order_at
+
+
+def ranker_of(past: Past, as_of: datetime) -> Ranker:
+    """The ranker the nightly job would teach at `as_of`."""
+    return past.ranker(as_of)
 
 
 def shop_history(baskets: Baskets, folder: Path, targets: bool = False) -> Settings:
