@@ -19,8 +19,8 @@ from nextoffer.domain.arrays import Strings
 from nextoffer.engines.duckdb import DuckDBEngine
 from nextoffer.features.catalogue import read_catalogue, read_languages
 from nextoffer.models.knowledge import Knowledge
-from nextoffer.models.ranker import Ranker, fit_ranker
 from nextoffer.models.recipe import Cut, Kitchen, Past, learn_all
+from nextoffer.models.taught import Taught, fit_taught
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.recommend import score
 from nextoffer.plugins import OFFER_KINDS
@@ -52,11 +52,11 @@ class SmallShop:
 
 
 def bundle_of(
-    kitchen: Kitchen, as_of: datetime, ids: Strings, knowledge: Knowledge, ranker: Ranker
+    kitchen: Kitchen, as_of: datetime, ids: Strings, knowledge: Knowledge, taught: Taught
 ) -> Bundle:
     """The bundle with every customer's candidates, scored in one batch."""
     language = read_languages(kitchen.engine, ids, LANGUAGES)
-    parts = (CustomerIds(ids, language), kitchen.catalogue, knowledge, ranker)
+    parts = (CustomerIds(ids, language), kitchen.catalogue, knowledge, taught)
     empty = StoredCandidates(np.zeros(len(ids) + 1, np.int64), *(np.zeros(0, np.int64) for _ in range(5)))
     bare = Bundle.make("", as_of, *parts, empty)
     stored = StoredCandidates.of(score(bare, np.arange(len(ids)), OFFER_KINDS), len(ids))
@@ -97,9 +97,9 @@ def small_shop_learned(small_history: tuple[Settings, datetime]) -> Iterator[Sma
         kitchen = Kitchen(engine, history.folder, scratch, catalogue, settings.horizon_days, settings.seed)
         past = Past(kitchen, history.first_order_at, stride=1, n_cuts=1)
         earlier, cut = (past.cut(as_of - n * HORIZON) for n in (2, 1))
-        ids, knowledge = learn_all(kitchen, as_of, None)
-        ranker = fit_ranker([cut.lesson], kitchen.horizon_days, kitchen.seed)
-        bundle = bundle_of(kitchen, as_of, ids, knowledge, ranker)
+        learned = learn_all(kitchen, as_of, None)
+        taught = fit_taught([cut.lesson], as_of, kitchen.horizon_days, kitchen.seed)
+        bundle = bundle_of(kitchen, as_of, learned.customer_ids, learned.knowledge, taught)
         yield SmallShop(settings, as_of, past, earlier, cut, bundle)
 
 

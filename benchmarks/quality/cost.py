@@ -76,7 +76,8 @@ def night(data: Path) -> dict[str, float]:
 
     with kitchen_of(tafeng_dnntsp(data), threads=1) as (kitchen, as_of, first_order_at):
         teach, ranker = _timed(lambda: ranker_of(Past.of(kitchen, first_order_at, as_of), as_of))
-        learn, (_, knowledge) = _timed(lambda: learn_all(kitchen, as_of, None))
+        learn, learned = _timed(lambda: learn_all(kitchen, as_of, None))
+        knowledge = learned.knowledge
         n = len(knowledge.customers)
 
         def score_all() -> None:

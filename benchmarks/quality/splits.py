@@ -255,7 +255,7 @@ def kitchen_of_settings(settings: Settings, as_of: datetime) -> Iterator[tuple[K
 
 def ranker_of(past: Past, as_of: datetime) -> Ranker:
     """The ranker the nightly job would teach at `as_of`."""
-    return past.ranker(as_of)
+    return past.taught(as_of).ranker
 
 
 def shop_history(baskets: Baskets, folder: Path, targets: bool = False) -> Settings:

@@ -103,6 +103,10 @@ def train(
     context: typer.Context,
     as_of: AsOf = None,
     dry_run: Annotated[bool, typer.Option(help="Do everything, but publish nothing.")] = False,
+    reteach: Annotated[
+        bool | None,
+        typer.Option(help="Teach the ranker anew, or go on with the one in service.  [default: once a week]"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Learn from the history and put a checked bundle in service: the nightly job."""
@@ -112,7 +116,12 @@ def train(
     moment = _as_of(settings, as_of)
     with _progress() as progress:
         report = nightly(
-            settings, moment, signing_key=secrets.signing_key, dry_run=dry_run, progress=progress
+            settings,
+            moment,
+            signing_key=secrets.signing_key,
+            dry_run=dry_run,
+            reteach=reteach,
+            progress=progress,
         )
     for warning in report.warnings:
         _say(f"Note: {warning}.")

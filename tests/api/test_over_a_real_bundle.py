@@ -26,8 +26,8 @@ from nextoffer.domain.offers import SlateRequest
 from nextoffer.engines.duckdb import DuckDBEngine
 from nextoffer.errors import BundleCorruptError
 from nextoffer.features.catalogue import read_catalogue
-from nextoffer.models.ranker import Ranker
 from nextoffer.models.recipe import Kitchen, learn_all
+from nextoffer.models.taught import fit_taught
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.recommend import recommend, score
 from nextoffer.plugins import OFFER_KINDS
@@ -72,11 +72,17 @@ def train(settings: Settings, as_of: datetime, scratch: Path) -> str:
         kitchen = Kitchen(
             engine, scratch / "history", scratch, catalogue, settings.horizon_days, settings.seed
         )
-        ids, knowledge = learn_all(kitchen, as_of, None)
+        learned = learn_all(kitchen, as_of, None)
+        ids, knowledge = learned.customer_ids, learned.knowledge
         manifest = Manifest(as_of, 0, "test", rows={"horizon_days": settings.horizon_days})
         n = len(knowledge.customers)
         none = StoredCandidates(np.zeros(n + 1, np.int64), *(np.zeros(0, np.int64) for _ in range(5)))
-        parts = (CustomerIds(ids), catalogue, knowledge, Ranker(kitchen.horizon_days, "combined", None, None))
+        parts = (
+            CustomerIds(ids),
+            catalogue,
+            knowledge,
+            fit_taught([], as_of, kitchen.horizon_days, kitchen.seed),
+        )
         empty = Bundle.make("", as_of, *parts, none, manifest)
         stored = StoredCandidates.of(score(empty, np.arange(n), OFFER_KINDS), n)
         bundle = Bundle.make("", as_of, *parts, stored, manifest)

@@ -1,4 +1,4 @@
-"""The small shop's past with its rankers fitted once a session, and one cut-off of it."""
+"""The small shop's past with its models taught once a session, and one cut-off of it."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any
 import pytest
 
 from nextoffer.backtest.tasks import Case
-from nextoffer.models.ranker import Ranker
 from nextoffer.models.recipe import Past
+from nextoffer.models.taught import Taught
 
 
-class Taught(Past):
-    """A past that fits the ranker of a moment once."""
+class TaughtOnce(Past):
+    """A past that teaches each moment once."""
 
-    rankers: dict[datetime, Ranker] = {}  # noqa: RUF012 — shared by the copies tests make of it
+    known: dict[datetime, Taught] = {}  # noqa: RUF012 — shared by the copies tests make of it
 
-    def ranker(self, as_of: datetime) -> Ranker:
-        if as_of not in self.rankers:
-            self.rankers[as_of] = super().ranker(as_of)
-        return self.rankers[as_of]
-
-
-@pytest.fixture(scope="session")
-def past(small_shop_learned: Any) -> Taught:
-    shop = small_shop_learned
-    return Taught(**{field.name: getattr(shop.past, field.name) for field in fields(Past)})
+    def taught(self, as_of: datetime) -> Taught:
+        if as_of not in self.known:
+            self.known[as_of] = super().taught(as_of)
+        return self.known[as_of]
 
 
 @pytest.fixture(scope="session")
-def case(small_shop_learned: Any, past: Taught) -> Case:
+def past(small_shop_learned: Any) -> TaughtOnce:
     shop = small_shop_learned
-    return Case.of(past.ranker(shop.cut.as_of), shop.cut.lesson, shop.kitchen.seed)
+    return TaughtOnce(**{field.name: getattr(shop.past, field.name) for field in fields(Past)})
+
+
+@pytest.fixture(scope="session")
+def case(small_shop_learned: Any, past: TaughtOnce) -> Case:
+    shop = small_shop_learned
+    return Case.of(past.taught(shop.cut.as_of), shop.cut, shop.kitchen.seed)

@@ -19,7 +19,7 @@ from nextoffer.config import parse_settings
 from nextoffer.engines.duckdb import DuckDBEngine
 from nextoffer.features.build import build_features, known_catalogue
 from nextoffer.models.ranker import score_batch
-from nextoffer.models.recipe import Kitchen, Past
+from nextoffer.models.recipe import Kitchen, Past, calibrated_p_order
 from nextoffer.sources.load import load_history
 
 AS_OF = datetime(2026, 3, 1, tzinfo=UTC)
@@ -129,21 +129,23 @@ def past_of(lines: Lines, given: bool) -> Iterator[Past]:
 
 
 def learned(lines: Lines, given: bool) -> dict[str, Any]:
-    """Features, knowledge, ranker and scores as of the cut-off."""
+    """Features, knowledge, models and scores as of the cut-off."""
     with past_of(lines, given) as past:
         kitchen = past.kitchen
         features = build_features(kitchen.engine, kitchen.history, kitchen.scratch / "f", AS_OF)
-        cut, ranker = past.cut(AS_OF), past.ranker(AS_OF)
-        taught = {moment: at.lesson for moment, at in past.cuts.items() if moment < AS_OF}
+        cut, taught = past.cut(AS_OF), past.taught(AS_OF)
+        lessons = {moment: at.lesson for moment, at in past.cuts.items() if moment < AS_OF}
         knowledge = cut.lesson.knowledge
-        scored = score_batch(ranker, knowledge, np.arange(len(knowledge.customers)))
+        scored = score_batch(taught.ranker, knowledge, np.arange(len(knowledge.customers)))
         known = {"stride": past.stride, "catalogue": kitchen.known(AS_OF)}
         return (
             known
-            | {"features": features, "lessons": taught, "knowledge": knowledge}
+            | {"features": features, "lessons": lessons, "knowledge": knowledge}
             | {
-                "ranker": ranker,
+                "taught": taught,
                 "scored": scored,
+                "log": cut.log,
+                "p_order": calibrated_p_order(cut, HORIZON_DAYS, seed=1),
             }
         )
 
@@ -177,7 +179,7 @@ def untouched(given: bool) -> dict[str, Any]:
 def test_nothing_from_the_cut_off_on_changes_a_feature_an_array_or_the_ranker(seed: int, given: bool) -> None:
     again = learned(spoilt(shop_lines(), seed, new_products=given), given)
 
-    assert untouched(given)["ranker"].repeat is not None
+    assert untouched(given)["taught"].ranker.repeat is not None
     assert list(differing(untouched(given), again)) == []
 
 

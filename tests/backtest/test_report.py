@@ -63,7 +63,7 @@ def test_one_cut_off_says_what_the_gate_says(
     small_shop_learned: Any, past: Past, result: dict[str, Any]
 ) -> None:
     cut = small_shop_learned.cut
-    alone = judge(past, past.ranker(cut.as_of), cut)
+    alone = judge(past, past.taught(cut.as_of), cut)
     newest = result["cuts"][0]
 
     for key in ("as_of", "customers", "buyers", "ranker"):
@@ -100,7 +100,7 @@ def test_where_nobody_bought_there_is_one_sentence(small_shop_learned: Any, past
 
     with pytest.raises(TooLittleHistoryError, match=r"Nothing could be judged: none of the .* customers"):
         backtest(silent, cut.as_of)
-    figures = judge(silent, past.ranker(cut.as_of), cut)  # the gate warns of too few buyers
+    figures = judge(silent, past.taught(cut.as_of), cut)  # the gate warns of too few buyers
     assert figures["buyers"] == 0
     assert figures["tasks"]["next_purchase"]["nextoffer"] == {}
 

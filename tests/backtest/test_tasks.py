@@ -44,7 +44,7 @@ TASKS = {
 @pytest.fixture(scope="module")
 def result(small_shop_learned: Any, past: Past) -> dict[str, Any]:
     cut = small_shop_learned.cut
-    return judge(past, past.ranker(cut.as_of), cut)
+    return judge(past, past.taught(cut.as_of), cut)
 
 
 def bought_after(case: Case) -> dict[int, set[int]]:
@@ -88,7 +88,7 @@ def test_where_habits_are_planted_nextoffer_beats_popularity(result: dict[str, A
 
 def test_next_purchase_ranks_all_products_by_p_buy(case: Case, result: dict[str, Any]) -> None:
     knowledge = case.lesson.knowledge
-    scored = score_batch(case.ranker, knowledge, np.arange(len(knowledge.customers)))
+    scored = score_batch(case.taught.ranker, knowledge, np.arange(len(knowledge.customers)))
     bought = bought_after(case)
     recall = []
     for customer, products in bought.items():
@@ -98,7 +98,7 @@ def test_next_purchase_ranks_all_products_by_p_buy(case: Case, result: dict[str,
 
     assert result["buyers"] == len(bought)
     assert result["tasks"]["next_purchase"]["nextoffer"]["recall@10"] == pytest.approx(np.mean(recall))
-    assert next_purchase(case.ranker, case.lesson) == pytest.approx(
+    assert next_purchase(case.taught.ranker, case.lesson) == pytest.approx(
         result["tasks"]["next_purchase"]["nextoffer"]
     )
 
@@ -193,4 +193,4 @@ def test_a_history_too_short_to_teach_is_judged_by_combined_scores(small_shop_le
     shop = small_shop_learned
     past = replace(shop.past, first_order_at=shop.cut.as_of - timedelta(days=40))
 
-    assert judge(past, past.ranker(shop.cut.as_of), shop.cut)["ranker"] == "combined"
+    assert judge(past, past.taught(shop.cut.as_of), shop.cut)["ranker"] == "combined"

@@ -14,14 +14,16 @@ from nextoffer.bundle.bundle import Bundle, CustomerIds, open_bundle, write_part
 from nextoffer.bundle.store import Manifest, stage
 from nextoffer.domain.offers import SlateRequest, Slates
 from nextoffer.errors import BundleCorruptError
-from nextoffer.models.ranker import Ranker
+from nextoffer.models.taught import fit_taught
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.recommend import choose_stored, recommend, score
 from nextoffer.plugins import OFFER_KINDS
 
 
 def publish(bundle: Bundle, models_dir: Path) -> str:
-    manifest = Manifest(bundle.as_of, 0, "test", rows={"horizon_days": bundle.ranker.horizon_days})
+    taught = bundle.taught
+    rows = {"horizon_days": taught.ranker.horizon_days}
+    manifest = Manifest(bundle.as_of, 0, "test", rows=rows, taught=taught.to_json())
     with stage(models_dir) as staging:
         write_parts(staging, bundle)
         return staging.publish(manifest)
@@ -51,7 +53,7 @@ def differences(left: Any, right: Any, where: str = "") -> list[str]:
 def test_every_array_comes_back_byte_for_byte(shop_bundle: Bundle, models_dir: Path) -> None:
     opened = open_bundle(models_dir)
 
-    for name in ("as_of", "customer_ids", "catalogue", "knowledge", "ranker", "candidates", "p_newcomer"):
+    for name in ("as_of", "customer_ids", "catalogue", "knowledge", "taught", "candidates", "p_newcomer"):
         assert differences(getattr(shop_bundle, name), getattr(opened, name), name) == []
     assert opened.manifest is not None and opened.bundle_id == opened.manifest.bundle_id
 
@@ -98,12 +100,12 @@ def test_the_same_bundle_written_twice_has_one_id(
 def test_a_bundle_whose_ranker_could_not_be_taught_comes_back_as_such(
     shop_bundle: Bundle, shop_policy: Policy, tmp_path: Path
 ) -> None:
-    untaught = replace(shop_bundle, ranker=Ranker(28, "combined", None, None))
+    untaught = replace(shop_bundle, taught=fit_taught([], shop_bundle.as_of, 28, seed=0))
     publish(untaught, tmp_path)
 
     opened = open_bundle(tmp_path)
 
-    assert differences(opened.ranker, untaught.ranker) == []
+    assert differences(opened.taught, untaught.taught) == []
     rows = np.arange(50)
     assert differences(score(untaught, rows, OFFER_KINDS), score(opened, rows, OFFER_KINDS)) == []
 
@@ -147,4 +149,4 @@ def test_ids_are_found_by_their_rows_and_strangers_are_minus_one(shop_bundle: Bu
 def test_a_newcomer_is_as_likely_to_order_as_those_with_one_order(shop_bundle: Bundle) -> None:
     customers = shop_bundle.knowledge.customers
 
-    assert shop_bundle.p_newcomer == pytest.approx(customers.p_buy[customers.frequency == 1].mean())
+    assert shop_bundle.p_newcomer == pytest.approx(customers.p_order[customers.frequency == 1].mean())

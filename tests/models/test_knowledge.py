@@ -14,8 +14,11 @@ import pytest
 
 from nextoffer.domain.arrays import Strings
 from nextoffer.engines.duckdb import DuckDBEngine
+from nextoffer.features.build import build_features
+from nextoffer.models.knowledge import learn
 from nextoffer.models.ranker import fit_ranker, score_batch
-from nextoffer.models.recipe import Cut, Past
+from nextoffer.models.recipe import Before, Cut, Past, learn_all
+from nextoffer.models.segments import LastNight, settled_codes
 
 
 def same_bytes(left: Any, right: Any, where: str = "") -> None:
@@ -134,8 +137,43 @@ def test_customers_are_described_in_currency_and_as_probabilities(small_shop_lea
     revenue = np.bincount(pairs.customer(), pairs.revenue, minlength=len(customers)) / 100
 
     np.testing.assert_allclose(customers.monetary, revenue, rtol=1e-9)
-    for name in ("p_buy", "p_buy_28", "p_buy_90", "p_lapsed"):
+    for name in ("p_buy", "p_order", "p_buy_28", "p_buy_90", "p_lapsed"):
         chance = getattr(customers, name)
         assert ((chance >= 0) & (chance <= 1)).all(), name
     assert (customers.p_buy_90 >= customers.p_buy_28).all()
-    np.testing.assert_array_equal(customers.p_buy, customers.p_buy_28)  # the horizon is 28 days
+    np.testing.assert_array_equal(customers.p_order, customers.p_buy_28)  # the horizon is 28 days
+    assert (customers.p_lapsed <= 1 - customers.p_buy_90 + 1e-6).all()
+
+
+def test_what_the_ranker_looks_at_is_the_same_in_teaching_and_scoring(small_shop_learned: Any) -> None:
+    """Only what is published is calibrated: a cut and tonight tell the ranker of customers alike."""
+    shop = small_shop_learned
+    features = build_features(
+        shop.kitchen.engine, shop.kitchen.history, shop.kitchen.scratch / "x", shop.as_of
+    )
+    plain = learn(features, shop.kitchen.catalogue, 28, shop.kitchen.seed).customers
+    published = shop.bundle.knowledge.customers
+
+    for name in ("p_buy", "segment_candidate", "expected_value"):
+        np.testing.assert_array_equal(getattr(published, name), getattr(plain, name))
+    assert not np.array_equal(published.p_order, plain.p_order)
+
+
+def test_tonight_goes_on_from_the_names_of_last_night(small_shop_learned: Any, tmp_path: Path) -> None:
+    """Who was called something else last night, and is not clearly that any more, keeps last night's name."""
+    shop = small_shop_learned
+    customers, ids = shop.bundle.knowledge.customers, shop.bundle.customer_ids.ids
+    other = np.where(customers.segment == 1, 2, 1).astype(np.int8)
+    kitchen = replace(shop.kitchen, scratch=tmp_path)
+
+    same = Before(shop.bundle.knowledge.segments, ids, customers.segment, customers.segment_candidate)
+    learned = learn_all(kitchen, shop.as_of, same)
+    assert learned.knowledge.customers.segment.tolist() == customers.segment.tolist()
+
+    changed = learn_all(kitchen, shop.as_of, replace(same, segment=other, segment_candidate=other))
+    columns = (customers.recency_days, customers.frequency, customers.monetary)
+    expected = settled_codes(
+        shop.bundle.knowledge.segments, customers.segment_candidate, LastNight(other, other), *columns
+    )
+    assert changed.knowledge.customers.segment.tolist() == expected.tolist()
+    assert (expected == other).any() and (expected != other).any()

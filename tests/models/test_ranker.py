@@ -74,7 +74,7 @@ def test_sampled_negatives_leave_the_chances_calibrated(
 def test_the_real_ranker_promises_as_many_purchases_as_there_were(small_shop_learned: Any) -> None:
     shop = small_shop_learned
     knowledge, cut = shop.cut.lesson.knowledge, shop.cut.lesson
-    ranker = shop.bundle.ranker
+    ranker = shop.bundle.taught.ranker
     scored = score_batch(ranker, knowledge, everyone(knowledge))
     n = len(knowledge.products)
     bought = np.isin(
@@ -101,7 +101,9 @@ def test_a_shop_too_small_to_teach_falls_back_to_combined_scores(knowledge: Know
 @pytest.mark.parametrize("taught", [True, False])
 def test_every_chance_is_a_probability(taught: bool, small_shop_learned: Any) -> None:
     bundle = small_shop_learned.bundle
-    scored = score_batch(bundle.ranker if taught else COMBINED, bundle.knowledge, everyone(bundle.knowledge))
+    scored = score_batch(
+        bundle.taught.ranker if taught else COMBINED, bundle.knowledge, everyone(bundle.knowledge)
+    )
 
     assert np.isfinite(scored.p_buy).all()
     assert ((scored.p_buy >= 0) & (scored.p_buy <= 1)).all()
@@ -124,10 +126,10 @@ def test_scored_are_all_products_bought_and_each_pair_once(knowledge: Knowledge)
 def test_a_customer_scores_the_same_bytes_in_any_batch(data: st.DataObject, small_shop_learned: Any) -> None:
     bundle = small_shop_learned.bundle
     n = len(bundle.knowledge.customers)
-    whole = score_batch(bundle.ranker, bundle.knowledge, np.arange(n))
+    whole = score_batch(bundle.taught.ranker, bundle.knowledge, np.arange(n))
     rows = np.array(data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=90)))
 
-    part = score_batch(bundle.ranker, bundle.knowledge, rows)
+    part = score_batch(bundle.taught.ranker, bundle.knowledge, rows)
 
     at = np.concatenate([np.flatnonzero(whole.position == row) for row in rows.tolist()])
     for column in fields(Scored):

@@ -9,6 +9,8 @@ import pytest
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.offers import KIND, Candidates
+from nextoffer.models.due import due_window, p_due
+from nextoffer.models.up_sell import score_steps
 from nextoffer.offers.batch import PER_KIND, Batch, make_batch
 from nextoffer.offers.win_back import lapsing
 from nextoffer.plugins import OFFER_KINDS
@@ -33,19 +35,37 @@ def test_a_kind_offers_each_product_once_with_the_chance_it_was_scored(
     kind: str, batch: Batch, shop_bundle: Bundle
 ) -> None:
     found = OFFER_KINDS[kind](batch, shop_bundle)
-    scored = batch.scored
-    p_buy = dict(
-        zip(
-            zip(scored.position.tolist(), scored.product.tolist(), strict=True),
-            scored.p_buy.tolist(),
-            strict=True,
-        )
-    )
+    p_buy = chances(kind, batch, shop_bundle)
 
     assert len(found) > 0
     assert (found.kind == KIND[kind]).all()
     assert len(set(keys(found))) == len(found)
     assert [p_buy[key] for key in keys(found)] == found.p_buy.tolist()
+
+
+def chances(kind: str, batch: Batch, bundle: Bundle) -> dict[tuple[int, int], float]:
+    """(position, product) -> p_buy by the model behind the kind."""
+    scored, knowledge, taught = batch.scored, bundle.knowledge, bundle.taught
+    columns = (scored.position, scored.product, scored.p_buy)
+    if kind == "up_sell":
+        steps = score_steps(taught.up_sell, knowledge, batch.rows)
+        columns = (steps.position, steps.product, steps.p_buy)
+    if kind == "replenishment":
+        pair = scored.pair[scored.repeat]
+        p = p_due(taught.due, knowledge, pair)
+        columns = (scored.position[scored.repeat], scored.product[scored.repeat], p)
+    position, product, p_buy = (column.tolist() for column in columns)
+    return dict(zip(zip(position, product, strict=True), p_buy, strict=True))
+
+
+def test_a_step_up_is_dearer_today_than_what_gave_rise_to_it(batch: Batch, shop_bundle: Bundle) -> None:
+    found = OFFER_KINDS["up_sell"](batch, shop_bundle)
+    price, has = shop_bundle.catalogue.price, owned(shop_bundle)
+
+    assert (price[found.product] > price[found.because]).all()
+    assert all(key in has for key in zip(found.customer.tolist(), found.because.tolist(), strict=True))
+    cheap = replace(shop_bundle, catalogue=replace(shop_bundle.catalogue, price=np.zeros_like(price)))
+    assert len(OFFER_KINDS["up_sell"](batch, cheap)) == 0
 
 
 @pytest.mark.parametrize("kind", ["cross_sell", "up_sell", "for_you"])
@@ -69,10 +89,12 @@ def test_refills_are_of_what_was_bought_and_neither_far_off_nor_long_given_up(
         if np.isnan(shelf):
             assert pairs.n_days[pair] >= 2
             gap = (pairs.first_age_days[pair] - pairs.last_age_days[pair]) / (pairs.n_days[pair] - 1)
+            opens, *_ = due_window(shop_bundle.taught.due, shop_bundle.knowledge, np.array([pair]), share=0.9)
+            assert opens[0] <= 14
         else:
             gap = shelf * pairs.quantity[pair] / pairs.n_orders[pair]
+            assert pairs.last_age_days[pair] + 14 >= 0.75 * gap - 1e-3
         assert pairs.last_age_days[pair] <= 3 * gap + 1e-3
-        assert pairs.last_age_days[pair] + 14 >= 0.6 * gap - 1e-3
 
 
 def test_a_product_of_known_shelf_life_is_due_by_it_and_not_by_the_gap(

@@ -65,7 +65,7 @@ def examine(case: Case, cut: Cut) -> Examined:
     bands = sales_bands(knowledge)
     return Examined(
         cut=cut,
-        ranker=case.ranker.step,
+        ranker=case.taught.ranker.step,
         buyers=case.buyers,
         tasks={task: judged(outcome, len(knowledge.products)) for task, outcome in outcomes.items()},
         bands={task: by_popularity(ranked, bands) for task, ranked in lists.items()},

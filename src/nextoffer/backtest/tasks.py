@@ -16,10 +16,13 @@ from nextoffer.backtest.metrics import list_metrics
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.models.candidates import bought_matrix
 from nextoffer.models.collaborative import contains
+from nextoffer.models.due import p_due
 from nextoffer.models.knowledge import Knowledge
-from nextoffer.models.ranker import Lesson, Ranker, score_batch, score_pairs
+from nextoffer.models.ranker import Lesson, Ranker, score_batch
+from nextoffer.models.recipe import Cut, calibrated_p_order
 from nextoffer.models.reorder import p_reorder
-from nextoffer.models.up_sell import UpSell, score_steps
+from nextoffer.models.taught import Taught
+from nextoffer.models.up_sell import score_steps
 
 K = 10
 K_UP_SELL = 5
@@ -29,31 +32,34 @@ POPULATION_DAYS = 365
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Case:
-    """One cut-off: a ranker taught before it, what was known, and what was bought in the horizon after it.
+    """One cut-off: models taught before it, what was known, and what was bought in the horizon after it.
 
     Parameters
     ----------
+    p_order : (n_customers,) P(any order in that horizon), calibrated on the orders before it
     buyers : (m,) ascending rows of the customers who bought something after it
     fitted : method -> (m, K) its lists for them of everything, and of what they never bought
     """
 
-    ranker: Ranker
+    taught: Taught
     lesson: Lesson
+    p_order: Floats
     buyers: Ints
     fitted: Mapping[str, tuple[Ints, Ints]]
 
     @classmethod
-    def of(cls, ranker: Ranker, lesson: Lesson, seed: int) -> Case:
+    def of(cls, taught: Taught, cut: Cut, seed: int) -> Case:
         """Fit and rank once what several tasks share."""
-        knowledge, products = lesson.knowledge, lesson.knowledge.products
+        lesson, knowledge, products = cut.lesson, cut.lesson.knowledge, cut.lesson.knowledge.products
         buyers = np.unique(lesson.bought_customer)
         orders = knowledge.pairs.matrix(knowledge.pairs.n_orders.astype(np.float32), len(products))
         fitted = {
-            "nextoffer": our_lists(ranker, knowledge, buyers),
+            "nextoffer": our_lists(taught.ranker, knowledge, buyers),
             "als": baselines.als(orders, buyers, K, seed),
             "item_item": baselines.item_item(orders, buyers, K),
         }
-        return cls(ranker, lesson, buyers, fitted)
+        p_order = calibrated_p_order(cut, taught.ranker.horizon_days, seed)
+        return cls(taught, lesson, p_order, buyers, fitted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,8 +141,7 @@ def rank_steps_up(case: Case) -> Ranked:
     Judged are the customers who took one of them.
     """
     knowledge, products = case.lesson.knowledge, case.lesson.knowledge.products
-    every_step = UpSell(case.ranker.horizon_days, "popular", (), np.zeros(0), 0.0)
-    steps = score_steps(every_step, knowledge, case.buyers)
+    steps = score_steps(case.taught.up_sell, knowledge, case.buyers)
     n = len(products)
     bought = np.asarray(case.lesson.bought_customer, dtype=np.int64) * n + case.lesson.bought_product
     taken = np.isin(case.buyers[steps.position] * n + steps.product, bought)
@@ -148,7 +153,7 @@ def rank_steps_up(case: Case) -> Ranked:
     by_all = products.n_customers[product].astype(np.float64)
     by_28 = share + 1e-9 * by_all
     scores = {
-        "nextoffer": _p_buy(case.ranker, knowledge, customer, position, product) + 1e-9 * share,
+        "nextoffer": steps.p_buy[here],
         "popularity": by_all,
         "popularity_28": by_28,
     }
@@ -161,7 +166,7 @@ def rank_steps_up(case: Case) -> Ranked:
 
 def answer_replenishment(case: Case) -> Answered:
     """Which of the products a customer bought in the last year they buy again within the horizon."""
-    lesson, horizon_days = case.lesson, case.ranker.horizon_days
+    lesson, horizon_days = case.lesson, case.taught.due.choice.horizon_days
     knowledge, pairs = lesson.knowledge, lesson.knowledge.pairs
     recent = np.flatnonzero(pairs.last_age_days < POPULATION_DAYS)
     owner, product = pairs.customer()[recent].astype(np.int64), pairs.product[recent]
@@ -169,7 +174,7 @@ def answer_replenishment(case: Case) -> Answered:
     truth = lesson.bought_customer.astype(np.int64) * n + lesson.bought_product
     days = pairs.n_days[recent], pairs.first_age_days[recent], pairs.last_age_days[recent]
     scores = {
-        "nextoffer": score_pairs(case.ranker, knowledge)[recent],
+        "nextoffer": p_due(case.taught.due, knowledge, recent),
         "poisson_gamma": p_reorder(knowledge.reorder, product, *days, horizon_days),
         "personal_frequency": pairs.n_orders[recent] / (1.0 + pairs.first_age_days[recent]),
         "mean_gap": baselines.mean_gap_score(knowledge, horizon_days)[recent],
@@ -184,7 +189,7 @@ def answer_lapse(case: Case) -> Answered:
     silent: Bools = np.ones(len(customers), dtype=bool)
     silent[case.lesson.bought_customer] = False
     scores = {
-        "nextoffer": 1.0 - customers.p_buy.astype(np.float64),
+        "nextoffer": 1.0 - case.p_order.astype(np.float64),
         "recency": customers.recency_days.astype(np.float64),
     }
     return Answered(np.arange(len(customers)), silent, scores, ("nextoffer",))
@@ -225,17 +230,3 @@ def _ranked(case: Case, lists: Mapping[str, Ints], counts: Bools) -> Ranked:
     position = np.searchsorted(customer, lesson.bought_customer[counts])
     chosen = {method: ranked[rows] for method, ranked in lists.items()}
     return Ranked(customer, chosen, position, lesson.bought_product[counts])
-
-
-def _p_buy(ranker: Ranker, knowledge: Knowledge, rows: Ints, position: Ints, product: Ints) -> Floats:
-    """(n,) p_buy of products for customers, 0 for a product no source proposed."""
-    n = len(knowledge.products)
-    wanted = position * n + product
-    p_buy = np.zeros(len(wanted))
-    for start in range(0, len(rows), BLOCK):
-        scored = score_batch(ranker, knowledge, rows[start : start + BLOCK])
-        keys = (scored.position + start) * n + scored.product
-        at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-        found = keys[at] == wanted if len(keys) else np.zeros(len(wanted), bool)
-        p_buy[found] = scored.p_buy[at[found]]
-    return p_buy

@@ -17,6 +17,7 @@ from nextoffer.features.catalogue import Catalogue
 from nextoffer.features.interactions import Pairs
 from nextoffer.models.collaborative import Factors, Neighbours
 from nextoffer.models.curves import Curves
+from nextoffer.models.due import Due, DueChoice
 from nextoffer.models.families import Families
 from nextoffer.models.knowledge import Customers, Knowledge, Products
 from nextoffer.models.lifetime import Lifetime
@@ -26,9 +27,12 @@ from nextoffer.models.ranker import Ranker
 from nextoffer.models.regression import Weights
 from nextoffer.models.reorder import Reorder
 from nextoffer.models.segments import Segments
+from nextoffer.models.taught import Taught
 from nextoffer.models.trees import Trees
+from nextoffer.models.up_sell import UpSell
 
 LANGUAGES = ("en", "ru")  # reasons are written in these
+VIEWS = ("repeat", "explore")  # of the ranker
 
 
 def _unknown() -> Ints:
@@ -89,7 +93,7 @@ class Bundle:
     customer_ids: CustomerIds
     catalogue: Catalogue
     knowledge: Knowledge
-    ranker: Ranker
+    taught: Taught
     candidates: StoredCandidates
     p_newcomer: float
     manifest: Manifest | None = None
@@ -102,12 +106,12 @@ class Bundle:
         customer_ids: CustomerIds,
         catalogue: Catalogue,
         knowledge: Knowledge,
-        ranker: Ranker,
+        taught: Taught,
         candidates: StoredCandidates,
         manifest: Manifest | None = None,
     ) -> Bundle:
-        """Put the parts together. `p_newcomer` is the mean p_buy of customers with one order."""
-        once = knowledge.customers.p_buy[knowledge.customers.frequency == 1]
+        """Put the parts together. `p_newcomer` is the mean p_order of customers with one order."""
+        once = knowledge.customers.p_order[knowledge.customers.frequency == 1]
         p_newcomer = float(once.mean()) if len(once) else 0.05
         return cls(
             bundle_id,
@@ -115,7 +119,7 @@ class Bundle:
             customer_ids,
             catalogue,
             knowledge,
-            ranker,
+            taught,
             candidates,
             p_newcomer,
             manifest,
@@ -160,10 +164,19 @@ def write_parts(staging: Staging, bundle: Bundle) -> None:
     staging.write("candidates", bundle.candidates, mapped=True)
     for name, (_, mapped) in _PARTS.items():
         staging.write(name, getattr(bundle.knowledge, name), mapped=mapped)
-    for view in ("repeat", "explore"):
-        mixture = getattr(bundle.ranker, view) or _UNTAUGHT
-        staging.write(f"ranker_{view}_curves", mixture.curves, mapped=False)
-        staging.write(f"ranker_{view}_trees", mixture.trees, mapped=False)
+    taught = bundle.taught
+    staging.write("up_sell", taught.up_sell, mapped=False)
+    staging.write("due", taught.due.choice, mapped=False)
+    curves = {"due_kernel": taught.due.kernel}
+    trees = {"due_boosting": taught.due.boosting}
+    for view in VIEWS:
+        mixture: Mixture | None = getattr(taught.ranker, view)
+        curves[f"ranker_{view}_curves"] = mixture.curves if mixture else None
+        trees[f"ranker_{view}_trees"] = mixture.trees if mixture else None
+    for name, learned in curves.items():
+        staging.write(name, learned or _NO_CURVES, mapped=False)
+    for name, grown in trees.items():
+        staging.write(name, grown or _NO_TREES, mapped=False)
 
 
 def read_bundle(opened: OpenedBundle) -> Bundle:
@@ -171,23 +184,48 @@ def read_bundle(opened: OpenedBundle) -> Bundle:
     manifest = opened.manifest
     parts: dict[str, Any] = {name: opened.read(name, cls, mapped) for name, (cls, mapped) in _PARTS.items()}
     horizon_days = int(manifest.rows["horizon_days"])
-    views = {view: _read_mixture(opened, f"ranker_{view}") for view in ("repeat", "explore")}
-    step = "mixture" if all(views.values()) else "combined"
     return Bundle.make(
         manifest.bundle_id,
         manifest.as_of,
         opened.read("customer_ids", CustomerIds, True),
         opened.read("catalogue", Catalogue, False),
         Knowledge(horizon_days, **parts),
-        Ranker(horizon_days, step, views["repeat"], views["explore"]),
+        _read_taught(opened, horizon_days),
         opened.read("candidates", StoredCandidates, True),
         manifest,
     )
 
 
+def _read_taught(opened: OpenedBundle, horizon_days: int) -> Taught:
+    told = opened.manifest.taught
+    repeat, explore = (_read_mixture(opened, f"ranker_{view}") for view in VIEWS)
+    step = "mixture" if repeat is not None and explore is not None else "combined"
+    return Taught(
+        Ranker(horizon_days, step, repeat, explore),
+        opened.read("up_sell", UpSell, False),
+        Due(
+            opened.read("due", DueChoice, False),
+            _read_curves(opened, "due_kernel"),
+            _read_trees(opened, "due_boosting"),
+        ),
+        datetime.fromisoformat(told["taught_at"]) if told else opened.manifest.as_of,
+        told.get("ranker_reason", ""),
+    )
+
+
 def _read_mixture(opened: OpenedBundle, name: str) -> Mixture | None:
-    trees = opened.read(f"{name}_trees", Trees, False)
-    return Mixture(opened.read(f"{name}_curves", Curves, False), trees) if trees.features else None
+    curves, trees = _read_curves(opened, f"{name}_curves"), _read_trees(opened, f"{name}_trees")
+    return None if curves is None or trees is None else Mixture(curves, trees)
+
+
+def _read_curves(opened: OpenedBundle, name: str) -> Curves | None:
+    curves = opened.read(name, Curves, False)
+    return curves if curves.features else None
+
+
+def _read_trees(opened: OpenedBundle, name: str) -> Trees | None:
+    trees = opened.read(name, Trees, False)
+    return trees if trees.features else None
 
 
 def open_bundle(
@@ -209,9 +247,7 @@ def open_bundle(
 
 
 _NONE: Any = np.zeros(0)
-_UNTAUGHT = Mixture(
-    Curves((), _NONE, _NONE, 0.0),
-    Trees((), np.zeros(1, np.int64), _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0.0),
-)
+_NO_CURVES = Curves((), _NONE, _NONE, 0.0)
+_NO_TREES = Trees((), np.zeros(1, np.int64), _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0.0)
 # a part forgotten here would be lost
 assert {part.name for part in fields(Knowledge)} == {"horizon_days", *_PARTS}  # noqa: S101

@@ -44,6 +44,7 @@ class Manifest:
     quality : the backtest's figures and the gate's verdict
     self_test : slates that whoever opens the bundle must be able to reproduce
     seconds : stage → duration
+    taught : `taught_at`, when what it ranks with was taught, and `ranker_reason`, why that is what it is
     """
 
     as_of: datetime
@@ -54,6 +55,7 @@ class Manifest:
     quality: Mapping[str, Any] = field(default_factory=dict)
     self_test: Sequence[Any] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    taught: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
     bundle_id: str = ""
     content_hash: str = ""

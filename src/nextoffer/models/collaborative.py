@@ -64,7 +64,7 @@ class Neighbours:
 def fit_factors(
     weights: sp.csr_matrix, seed: int, n_factors: int = N_FACTORS, iterations: int = ITERATIONS
 ) -> Factors:
-    """Factors from a customers × products matrix of decayed purchase counts.
+    """Factors from a customers × products matrix of decayed purchase counts; 0 for products nobody bought.
 
     References
     ----------
@@ -75,10 +75,10 @@ def fit_factors(
     from threadpoolctl import threadpool_limits
 
     n_customers, n_products = weights.shape
-    if weights.nnz == 0:
-        return Factors(
-            np.zeros((n_customers, n_factors), np.float32), np.zeros((n_products, n_factors), np.float32)
-        )
+    product = np.zeros((n_products, n_factors), np.float32)
+    sold = np.unique(weights.indices)  # what is not sold yet must not shift the random start of the others
+    if not len(sold):
+        return Factors(np.zeros((n_customers, n_factors), np.float32), product)
     with threadpool_limits(1, "blas"):  # the constructor looks, and warns of more threads
         model = AlternatingLeastSquares(
             factors=n_factors,
@@ -87,8 +87,9 @@ def fit_factors(
             iterations=iterations,
             random_state=seed,
         )
-        model.fit(weights.astype(np.float32), show_progress=False)
-    return Factors(model.user_factors, model.item_factors)
+        model.fit(weights[:, sold].astype(np.float32), show_progress=False)
+    product[sold] = model.item_factors
+    return Factors(model.user_factors, product)
 
 
 def fold_in(factors: Factors, products: Ints, weights: Floats) -> Floats:

@@ -22,16 +22,18 @@ from nextoffer.models.lifetime import Lifetime, fit_lifetime, score_customers
 from nextoffer.models.people import People, fit_people
 from nextoffer.models.regression import Weights, fit_ease, fit_next_basket
 from nextoffer.models.reorder import Reorder, fit_reorder
-from nextoffer.models.segments import Segments, fit_segments, predict_segments, published_codes
+from nextoffer.models.segments import Codes, Segments, Vector, fit_segments, predict_segments, published_codes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Customers:
     """One row per customer with a purchase, in the order of the sorted ids; counts net of returns.
 
-    Days are ages before as_of; money is currency units; `segment` indexes domain.tables.SEGMENTS; p_buy is
-    P(any order within the horizon), p_lapsed = P(no order within 180 days); `log_again_28` is the log share of
-    the products they bought earlier that they bought again in the last 28 days.
+    Days are ages before as_of; money is currency units; `segment` indexes domain.tables.SEGMENTS: the name
+    published, and `segment_candidate` the one nearest tonight. Chances of any order: `p_buy` within the horizon by
+    the purchase law alone, which the ranker looks at; `p_order` the same, and p_buy_28, p_buy_90 and p_lapsed
+    (none within 180 days), as `recipe.learn_all` calibrates them (else the law's too). `log_again_28` is the log
+    share of the products they bought earlier that they bought again in the last 28 days.
     """
 
     recency_days: Ints
@@ -42,8 +44,10 @@ class Customers:
     log_unit_price: Floats
     log_again_28: Floats
     cluster: Ints
-    segment: Ints
+    segment: Codes
+    segment_candidate: Codes
     p_buy: Floats
+    p_order: Floats
     p_buy_28: Floats
     p_buy_90: Floats
     p_lapsed: Floats
@@ -118,45 +122,73 @@ def learn(
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Knowledge:
     """Fit every model on features of one moment. Nothing after that moment is looked at."""
-    rfm, pairs = features.rfm, features.pairs
+    pairs, orders, n_products = features.pairs, features.shop_orders, len(catalogue.ids)
+    products = describe_products(features)
     progress("segments")
-    monetary = np.asarray(rfm.monetary, dtype=np.float64) / 10**catalogue.digits
-    columns = (rfm.recency_days, rfm.frequency, monetary)
-    segments = fit_segments(*columns, seed=seed, previous=previous_segments)
-    cluster = predict_segments(segments, *columns)
-    progress("lifetime")
-    ages = (rfm.n_order_days, rfm.recency_days, rfm.first_age_days)
-    lifetime = fit_lifetime(*ages, monetary / np.maximum(rfm.frequency, 1))
-    life = {
-        days: score_customers(lifetime, *ages, monetary, rfm.frequency, days) for days in {28, horizon_days}
-    }
-    progress("reorder")
-    reorder = fit_reorder(
-        pairs.product, pairs.n_days, pairs.first_age_days, pairs.last_age_days, len(catalogue.ids)
+    segments = fit_segments(
+        *rfm_columns(features, catalogue.digits),
+        seed=seed,
+        previous=previous_segments,
+        day=features.as_of.toordinal(),
     )
+    progress("lifetime")
+    lifetime, customers = _describe_customers(features, catalogue.digits, segments, products, horizon_days)
+    progress("reorder")
+    reorder = fit_reorder(pairs.product, pairs.n_days, pairs.first_age_days, pairs.last_age_days, n_products)
     progress("factors")
-    weights = pairs.matrix(pairs.weight, len(catalogue.ids))
+    weights = pairs.matrix(pairs.weight, n_products)
     factors = fit_factors(weights, seed)
     progress("next basket")
-    recent = pairs.matrix(pairs.step_weight, len(catalogue.ids))
-    next_basket = fit_next_basket(features.baskets, len(catalogue.ids))
+    recent = pairs.matrix(pairs.step_weight, n_products)
+    next_basket = fit_next_basket(features.baskets, n_products)
     ease = fit_ease(recent)
-    people = fit_people(recent, rfm.recency_days)
+    people = fit_people(recent, features.rfm.recency_days)
     progress("neighbours")
     similar = fit_similar(weights)
-    products = describe_products(features)
+    together = features.cooccurrence
     companions = fit_companions(
-        features.cooccurrence.indptr,
-        features.cooccurrence.other,
-        features.cooccurrence.n_orders,
-        products.n_orders,
-        len(features.shop_orders.age_days),
+        together.indptr, together.other, together.n_orders, products.n_orders, len(orders.age_days)
     )
     progress("families")
-    # What nobody has bought yet is on no ladder: in a backtest, today's catalogue tells what will come.
-    prices = np.where(products.n_orders > 0, catalogue.prices(), np.nan)
-    ladder = fit_families(catalogue.title, catalogue.category, prices, products.n_orders)
-    customers = Customers(
+    return Knowledge(
+        horizon_days=horizon_days,
+        customers=customers,
+        products=products,
+        pairs=pairs,
+        factors=factors,
+        next_basket=next_basket,
+        ease=ease,
+        people=people,
+        similar=similar,
+        companions=companions,
+        ladder=_ladder(catalogue, products),
+        reorder=reorder,
+        lifetime=lifetime,
+        segments=segments,
+    )
+
+
+def rfm_columns(features: Features, digits: int) -> tuple[Ints, Ints, Vector]:
+    """Recency in days, number of orders and spend in currency; (n_customers,) each."""
+    rfm = features.rfm
+    return rfm.recency_days, rfm.frequency, np.asarray(rfm.monetary, dtype=np.float64) / 10**digits
+
+
+def _describe_customers(
+    features: Features, digits: int, segments: Segments, products: Products, horizon_days: int
+) -> tuple[Lifetime, Customers]:
+    """How each customer orders and may order, by the purchase law as it is."""
+    rfm, pairs = features.rfm, features.pairs
+    columns = rfm_columns(features, digits)
+    monetary = columns[-1]
+    ages = (rfm.n_order_days, rfm.recency_days, rfm.first_age_days)
+    lifetime = fit_lifetime(*ages, monetary / np.maximum(rfm.frequency, 1))
+    month, horizon = (
+        score_customers(lifetime, *ages, monetary, rfm.frequency, days) for days in (28, horizon_days)
+    )
+    cluster = predict_segments(segments, *columns)
+    nearest = published_codes(segments, cluster, rfm.recency_days, rfm.frequency)
+    return lifetime, Customers(
         recency_days=rfm.recency_days,
         first_age_days=rfm.first_age_days,
         frequency=rfm.frequency,
@@ -165,29 +197,21 @@ def learn(
         log_unit_price=_usual_price(pairs, products),
         log_again_28=_log_again(pairs, pairs.customer(), len(rfm.recency_days)),
         cluster=cluster,
-        segment=published_codes(segments, cluster, rfm.recency_days, rfm.frequency),
-        p_buy=life[horizon_days].p_buy,
-        p_buy_28=life[28].p_buy,
-        p_buy_90=life[28].p_buy_90,
-        p_lapsed=life[28].p_lapsed,
-        expected_value=life[28].expected_value,
+        segment=nearest,
+        segment_candidate=nearest,
+        p_buy=horizon.p_buy,
+        p_order=horizon.p_buy,
+        p_buy_28=month.p_buy,
+        p_buy_90=month.p_buy_90,
+        p_lapsed=month.p_lapsed,
+        expected_value=month.expected_value,
     )
-    return Knowledge(
-        horizon_days,
-        customers,
-        products,
-        pairs,
-        factors,
-        next_basket,
-        ease,
-        people,
-        similar,
-        companions,
-        ladder,
-        reorder,
-        lifetime,
-        segments,
-    )
+
+
+def _ladder(catalogue: Catalogue, products: Products) -> Families:
+    """What nobody has bought yet is on no ladder: in a backtest, today's catalogue tells what will come."""
+    prices = np.where(products.n_orders > 0, catalogue.prices(), np.nan)
+    return fit_families(catalogue.title, catalogue.category, prices, products.n_orders)
 
 
 def describe_products(features: Features) -> Products:

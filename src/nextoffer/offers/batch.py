@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.arrays import Bools, Ints, best_of_each
+from nextoffer.domain.arrays import Bools, Floats, Ints, best_of_each
 from nextoffer.domain.offers import KIND, REASON, Candidates
 from nextoffer.models.ranker import Scored, score_batch
 
@@ -29,21 +29,34 @@ KindFunction = Callable[[Batch, Bundle], Candidates]
 def make_batch(bundle: Bundle, rows: Ints) -> Batch:
     """Score everything the customers at `rows` might buy."""
     rows = np.asarray(rows, dtype=np.int64)
-    return Batch(rows, score_batch(bundle.ranker, bundle.knowledge, rows))
+    return Batch(rows, score_batch(bundle.taught.ranker, bundle.knowledge, rows))
 
 
 def proposals(
     batch: Batch, bundle: Bundle, kind: str, reason: str, chosen: Bools, because: Ints | None = None
 ) -> Candidates:
-    """Candidates of one kind from the chosen rows of `batch.scored`: the best few of each customer.
+    """Candidates of one kind from the chosen rows of `batch.scored`: the best few of each customer."""
+    at, scored = np.flatnonzero(chosen), batch.scored
+    columns = scored.position[at], scored.product[at], scored.p_buy[at]
+    return best_few(bundle, kind, reason, *columns, None if because is None else because[at])
 
-    Kept are the PER_KIND most likely and the PER_KIND most valuable by p × (1 − p) × margin, which is what an
-    offer can change; ties by product.
+
+def best_few(
+    bundle: Bundle,
+    kind: str,
+    reason: str,
+    position: Ints,
+    product: Ints,
+    p_buy: Floats,
+    because: Ints | None = None,
+) -> Candidates:
+    """Candidates of one kind from columns, (n,) each: for kinds with a chance of their own.
+
+    `position` is a customer's place in the batch, `because` the product that gave rise to it. Kept are the
+    PER_KIND most likely and the PER_KIND most valuable by p × (1 − p) × margin, which is what an offer can
+    change; ties by product.
     """
-    at = np.flatnonzero(chosen)
-    scored = batch.scored
-    position, product, p_buy = scored.position[at], scored.product[at], scored.p_buy[at]
-    via = because[at] if because is not None else np.full(len(at), -1, np.int32)
+    via = because if because is not None else np.full(len(product), -1, np.int32)
     catalogue = bundle.catalogue
     margin = np.maximum(catalogue.price[product] - catalogue.unit_cost[product], 0)
     worth = p_buy * (1.0 - p_buy) * margin

@@ -13,7 +13,7 @@ import numpy as np
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.offers import KIND, REASON, Candidates
-from nextoffer.models.fresh import Moment, excess, shares, sources_of, suggest
+from nextoffer.models.fresh import CART, Moment, excess, shares, suggest
 
 N_POPULAR = 30
 MAX_P = 0.9
@@ -35,8 +35,8 @@ def popular(bundle: Bundle, moment: Moment, p_any: float, allowed: Bools | None)
     Its share is smoothed, so that a quiet month is none, and moves with the moment.
     """
     top = np.sort(bundle.knowledge.products.popular(N_POPULAR, allowed))
-    top = top[~np.isin(top, moment.taken)] if len(moment) else top
-    share, _ = shares(bundle.knowledge, sources_of(moment), top)
+    top = top[~np.isin(top, moment.taken)]
+    share, _ = shares(bundle.knowledge, moment, top)
     n = len(top)
     kind, reason = np.full(n, KIND["for_you"], np.int8), np.full(n, REASON["popular-now"], np.int8)
     return _candidates(kind, reason, top, np.full(n, -1), _p_order(moment, p_any) * share)
@@ -56,7 +56,7 @@ def moved(bundle: Bundle, moment: Moment, p_any: float, stored: Candidates) -> C
 
 
 def _p_order(moment: Moment, p_any: float) -> float:
-    return 1.0 if len(moment.cart) else p_any
+    return 1.0 if CART in moment.origin else p_any
 
 
 def _candidates(kind: Ints, reason: Ints, product: Ints, because: Ints, p_buy: Floats) -> Candidates:

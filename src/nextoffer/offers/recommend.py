@@ -113,9 +113,9 @@ def _gather(
     bundle: Bundle, row: int, cart: Ints, viewed: Ints, bought: Ints, allowed: Bools | None
 ) -> tuple[Candidates, str | None]:
     """Candidates of one customer or visitor, and the fallback they stand on (None: their own history)."""
-    p_any = bundle.p_newcomer if row < 0 else float(bundle.knowledge.customers.p_buy[row])
+    p_any = bundle.p_newcomer if row < 0 else float(bundle.knowledge.customers.p_order[row])
     parts = []
-    moment = Moment(cart, viewed, bought)
+    moment = Moment.of(cart, viewed, bought)
     if row >= 0:
         parts.append(live.moved(bundle, moment, p_any, bundle.candidates.batch(np.array([row]))))
     if len(moment):

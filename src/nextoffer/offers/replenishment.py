@@ -1,4 +1,7 @@
-"""Replenishment: products the customer buys again and again whose next purchase is due."""
+"""Replenishment: products the customer buys again and again whose next purchase is due.
+
+Its p_buy is the calibrated chance of `models.due`, on the ranker's scale: that of this purchase in the horizon.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,28 @@ import numpy as np
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.offers import Candidates
-from nextoffer.offers.batch import Batch, proposals
+from nextoffer.models.due import due_window, p_due
+from nextoffer.offers.batch import Batch, best_few
 
-EARLIEST_SHARE = 0.6  # of the usual gap that must have passed by the middle of the horizon
+WINDOW_SHARE = 0.9  # of the ways the wait can end: a window opens once one in twenty has
 LATEST_SHARE = 3.0  # a product not bought for three usual gaps is no habit any more
 
 
 def candidates(batch: Batch, bundle: Bundle) -> Candidates:
-    """Pairs bought on two or more days, or of known shelf life, whose usual gap ends about now."""
-    scored, pairs = batch.scored, bundle.knowledge.pairs
-    habit = np.flatnonzero(scored.repeat)
-    pair = scored.pair[habit]
-    gap = usual_gap_days(bundle, pair)
-    since = pairs.last_age_days[pair]
-    middle = since + bundle.ranker.horizon_days / 2
-    runs_out = ~np.isnan(supply_days(bundle, pair))
-    due = (middle >= EARLIEST_SHARE * gap) & (since <= LATEST_SHARE * gap)
+    """Pairs bought on two or more days, or of known shelf life, whose window opens in half a horizon."""
+    model, knowledge, pairs = bundle.taught.due, bundle.knowledge, bundle.knowledge.pairs
+    habit = np.flatnonzero(batch.scored.repeat)
+    habit = habit[~given_up(bundle, batch.scored.pair[habit])]
+    pair, position = batch.scored.pair[habit], batch.scored.position[habit]
+    supply = supply_days(bundle, pair)
+    opens, _, _ = due_window(model, knowledge, pair, supply, WINDOW_SHARE)
+    due = opens <= model.choice.horizon_days / 2
+    runs_out = ~np.isnan(supply)
 
-    def because_of(reason: str, pairs_due: Bools) -> Candidates:
-        chosen: Bools = np.zeros(len(scored.repeat), dtype=bool)
-        chosen[habit[pairs_due]] = True
-        return proposals(batch, bundle, "replenishment", reason, chosen, scored.product)
+    def because_of(reason: str, chosen: Bools) -> Candidates:
+        product = pairs.product[pair[chosen]]
+        p_buy = p_due(model, knowledge, pair[chosen])
+        return best_few(bundle, "replenishment", reason, position[chosen], product, p_buy, product)
 
     return Candidates.concat(
         [
@@ -35,6 +39,11 @@ def candidates(batch: Batch, bundle: Bundle) -> Candidates:
             because_of("runs-out", due & runs_out),
         ]
     )
+
+
+def given_up(bundle: Bundle, pair: Ints) -> Bools:
+    """(n,) pairs that are no habit any more."""
+    return bundle.knowledge.pairs.last_age_days[pair] > LATEST_SHARE * usual_gap_days(bundle, pair)
 
 
 def usual_gap_days(bundle: Bundle, pair: Ints) -> Floats:

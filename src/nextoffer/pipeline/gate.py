@@ -50,10 +50,10 @@ def gate(
     if before is None:
         text = "this is the first bundle of the folder: there is nothing yet to hold it against"
         return Verdict(quality | {"judged": False}, [text])
-    if not can_score(before.ranker):
+    if not can_score(before.taught.ranker):
         text = f"{before.bundle_id} was taught by another version of nextoffer: it cannot be held against tonight's"
         return Verdict(quality | {"judged": False}, [text])
-    serving, published = (next_purchase(ranker, cut.lesson) for ranker in (before.ranker, tonight))
+    serving, published = (next_purchase(ranker, cut.lesson) for ranker in (before.taught.ranker, tonight))
     faults = []
     for metric in METRICS:
         ours, popular = methods["nextoffer"][metric], methods["popularity"][metric]

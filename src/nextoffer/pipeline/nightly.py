@@ -25,8 +25,8 @@ from nextoffer.errors import BundleError, NoBundleError, TooLittleHistoryError
 from nextoffer.features.build import known_catalogue
 from nextoffer.features.catalogue import Catalogue, read_languages
 from nextoffer.models.knowledge import Knowledge
-from nextoffer.models.ranker import Ranker
-from nextoffer.models.recipe import Kitchen, Past, learn_all
+from nextoffer.models.recipe import Before, Kitchen, Past, learn_all
+from nextoffer.models.taught import TOO_SHORT, Taught, can_score
 from nextoffer.offers.recommend import score
 from nextoffer.pipeline.gate import Verdict, gate
 from nextoffer.pipeline.selftest import self_test_of, verify_self_test
@@ -34,6 +34,7 @@ from nextoffer.pipeline.workspace import Progress, Stopwatch, quiet, settings_ha
 from nextoffer.plugins import OFFER_KINDS
 from nextoffer.sources.load import load_history
 
+RETEACH_DAYS = 7  # what was taught serves so long: knowledge is new every night, habits are not
 BLOCK = 10_000  # customers scored at a time: memory is set by this and the number of threads, not the shop
 
 
@@ -63,9 +64,15 @@ def train(
     *,
     signing_key: str | None = None,
     dry_run: bool = False,
+    reteach: bool | None = None,
     progress: Progress = quiet,
 ) -> TrainReport:
     """Learn from the shop's history before `as_of` and put a checked bundle in service.
+
+    Parameters
+    ----------
+    reteach : True teaches the ranker and its like anew, False takes those in service if they fit at all; None
+        takes them for RETEACH_DAYS
 
     Raises
     ------
@@ -78,26 +85,27 @@ def train(
         before = _in_service(settings, signing_key)
         past = Past.of(kitchen, history.first_order_at, as_of)
         with watch.stage("teach"):
-            ranker = past.ranker(as_of)
+            taught = _still_good(settings, as_of, before, reteach) or past.taught(as_of)
         with watch.stage("judge"):
-            verdict = _judge_tonight(past, settings, as_of, ranker, before)
+            verdict = _judge_tonight(past, settings, as_of, taught, before)
         with watch.stage("learn"):
-            ids, knowledge = learn_all(kitchen, as_of, before.knowledge.segments if before else None)
+            learned = learn_all(kitchen, as_of, _left_by(before))
         with watch.stage("score"):
-            bundle = score_all(kitchen, as_of, ids, knowledge, ranker)
+            bundle = score_all(kitchen, as_of, learned.customer_ids, learned.knowledge, taught)
         with watch.stage("publish"):
-            manifest = _manifest(settings, as_of, history, bundle, verdict, watch)
+            quality = verdict.quality | taught.to_json() | learned.quality
+            manifest = _manifest(settings, as_of, history, bundle, quality, watch)
             bundle_id = None if dry_run else _publish(settings, bundle, manifest, signing_key)
     return TrainReport(
         bundle_id=bundle_id,
         as_of=as_of.isoformat(),
         published=bundle_id is not None,
         rows={name: _row_counts(report) for name, report in history.reports.items()},
-        customers=len(ids),
+        customers=len(learned.customer_ids),
         products=len(bundle.catalogue),
         seconds=watch.seconds,
         peak_rss_mb=round(peak_rss_mb(), 1),
-        quality=verdict.quality,
+        quality=quality,
         warnings=[*_warnings(settings, history, as_of), *verdict.warnings],
     )
 
@@ -158,7 +166,7 @@ def check(settings: Settings, progress: Progress = quiet) -> Iterator[History]:
 
 
 def score_all(
-    kitchen: Kitchen, as_of: datetime, ids: Strings, knowledge: Knowledge, ranker: Ranker
+    kitchen: Kitchen, as_of: datetime, ids: Strings, knowledge: Knowledge, taught: Taught
 ) -> Bundle:
     """Tonight's bundle: every customer's candidates, scored block by block on all cores."""
     from joblib import Parallel, delayed, effective_n_jobs
@@ -169,7 +177,7 @@ def score_all(
         CustomerIds(ids, read_languages(kitchen.engine, ids, LANGUAGES)),
         kitchen.catalogue,
         knowledge,
-        ranker,
+        taught,
     )
     bare = Bundle.make("", as_of, *parts, StoredCandidates.of(nothing, len(ids)))
 
@@ -226,19 +234,51 @@ def _kitchen(
 
 
 def _judge_tonight(
-    past: Past, settings: Settings, as_of: datetime, tonight: Ranker, before: Bundle | None
+    past: Past, settings: Settings, as_of: datetime, tonight: Taught, before: Bundle | None
 ) -> Verdict:
-    """Judge tonight's recipe one horizon ago, where the answer is known."""
+    """Judge tonight's recipe one horizon ago, where the answer is known.
+
+    What is taught anew is judged by what the cut-off's own lessons teach, which saw none of its answers. What an
+    earlier night taught passed that then: it is judged as it stands, which shows a history gone wrong.
+    """
     horizon = timedelta(days=settings.horizon_days)
     if as_of - past.first_order_at < horizon * 2:
         text = (
             f"the history is shorter than two horizons ({2 * settings.horizon_days} days): tonight's bundle "
             "could not be judged, and its p_buy comes from combined scores, not from a taught ranker"
         )
-        return Verdict({"ranker": "combined", "judged": False}, [text])
+        return Verdict({"judged": False}, [text])
     cut = past.cut(as_of - horizon)
-    quality = judge(past, past.ranker(as_of - horizon), cut)
-    return gate(quality, cut, tonight, before, settings.gate.tolerance)
+    stored = before is not None and tonight is before.taught
+    quality = judge(past, tonight if stored else past.taught(as_of - horizon), cut)
+    quality["saw_the_answers"] = stored
+    return gate(quality, cut, tonight.ranker, before, settings.gate.tolerance)
+
+
+def _still_good(
+    settings: Settings, as_of: datetime, before: Bundle | None, reteach: bool | None
+) -> Taught | None:
+    """What the bundle in service was taught, where tonight can go on with it."""
+    manifest = None if before is None else before.manifest
+    if before is None or manifest is None or reteach or before.taught.at > as_of:
+        return None
+    same = (
+        manifest.settings_hash == settings_hash(settings)
+        and manifest.created_by.get("nextoffer") == __version__
+        and before.taught.reason != TOO_SHORT
+        and can_score(before.taught)
+    )
+    fresh = as_of - before.taught.at < timedelta(days=RETEACH_DAYS)
+    return before.taught if same and (fresh or reteach is False) else None
+
+
+def _left_by(before: Bundle | None) -> Before | None:
+    if before is None:
+        return None
+    customers = before.knowledge.customers
+    return Before(
+        before.knowledge.segments, before.customer_ids.ids, customers.segment, customers.segment_candidate
+    )
 
 
 def _publish(settings: Settings, bundle: Bundle, manifest: Manifest, signing_key: str | None) -> str:
@@ -252,7 +292,7 @@ def _manifest(
     as_of: datetime,
     history: History,
     bundle: Bundle,
-    verdict: Verdict,
+    quality: dict[str, Any],
     watch: Stopwatch,
 ) -> Manifest:
     rows: dict[str, Any] = {name: _row_counts(report) for name, report in history.reports.items()}
@@ -263,7 +303,8 @@ def _manifest(
         settings_hash=settings_hash(settings),
         created_by={"nextoffer": __version__, "numpy": np.__version__},
         rows=rows | {"horizon_days": settings.horizon_days},
-        quality=verdict.quality,
+        quality=quality,
+        taught=bundle.taught.to_json(),
         self_test=self_test_of(bundle),
         seconds=dict(watch.seconds),
     )
