@@ -18,7 +18,6 @@ import numpy as np
 from nextoffer.domain.arrays import Bools, Floats, Ints, best_first
 from nextoffer.models.candidates import SOURCES
 from nextoffer.models.curves import sampled
-from nextoffer.models.habits import FLAT
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.mixture import Mixture, fit_mixture, probability
 from nextoffer.models.reorder import p_reorder
@@ -172,8 +171,7 @@ def _fit_view(
     weight = np.where(y, weight, weight / share)
     tilt = {name: TILT for name in names if name == "log_n_orders"}
     ridge = 10.0 if tilt else 1.0
-    flat = [name for name in FLAT if name in names]
-    return fit_mixture(x, y, weight, names, seed=seed, ridge=ridge, tilt=tilt, flat=flat)
+    return fit_mixture(x, y, weight, names, seed=seed, ridge=ridge, tilt=tilt)
 
 
 def _lesson_rows(lesson: Lesson) -> Iterator[tuple[tuple[Floats, Bools], tuple[Floats, Bools]]]:
