@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nextoffer.domain.arrays import Ints, ranges
+from nextoffer.domain.arrays import Bools, Ints, ranges
 from nextoffer.models.collaborative import Neighbours
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.regression import Weights
@@ -32,31 +32,40 @@ CART, BOUGHT, VIEWED = range(3)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """Rows of products, each once, newest first; the order of `cart` and `bought` says nothing."""
+    """The products that speak, and how loud.
 
-    cart: Ints
-    viewed: Ints
-    bought: Ints
-
-    def __len__(self) -> int:
-        return len(self.cart) + len(self.viewed) + len(self.bought)
-
-    @property
-    def taken(self) -> Ints:
-        """Products nobody need be offered any more: in the cart, or bought just now."""
-        return np.concatenate([self.cart, self.bought])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sources:
-    """The products that speak, and how loud: (m,) rows, origins (CART, BOUGHT, VIEWED) and voices, summing to 1.
-
-    Sorted by origin and product, so that equal moments add up in the same order.
+    Parameters
+    ----------
+    product, origin, voice : (m,) rows, CART, BOUGHT or VIEWED, and weights that sum to 1; sorted by origin and
+        product, so that equal moments add up in the same order
+    taken : products nobody need be offered any more: in the cart, or bought just now
+    viewed : products being looked at
     """
 
     product: Ints
     origin: Ints
     voice: Matrix
+    taken: Ints
+    viewed: Ints
+
+    @classmethod
+    def of(cls, cart: Ints, viewed: Ints, bought: Ints) -> Moment:
+        """From rows of products, each once, newest first; only of views does the order say anything.
+
+        A product in the cart or bought does not speak again for being viewed, nor one in the cart for being bought.
+        """
+        taken = np.concatenate([cart, bought])
+        heard = cart, bought[_not_in(bought, cart)], viewed[_not_in(viewed, taken)]
+        parts = [rows[:N_NEWEST] for rows in heard]
+        product = np.concatenate(parts).astype(np.int64)
+        origin = np.repeat([CART, BOUGHT, VIEWED], [len(part) for part in parts])
+        voice = np.ones(len(product))
+        voice[origin == VIEWED] = OLDER ** np.arange(len(parts[VIEWED]))
+        order = np.lexsort((product, origin))
+        return cls(product[order], origin[order], voice[order] / max(float(voice.sum()), 1.0), taken, viewed)
+
+    def __len__(self) -> int:
+        return len(self.product)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,47 +82,33 @@ class Fresh:
     origin: Ints
 
 
-def sources_of(moment: Moment) -> Sources:
-    """A product in the cart or bought does not speak again for being viewed, nor one in the cart for being bought."""
-    bought = moment.bought[~np.isin(moment.bought, moment.cart)]
-    viewed = moment.viewed[~np.isin(moment.viewed, moment.taken)]
-    parts = [rows[:N_NEWEST] for rows in (moment.cart, bought, viewed)]
-    product = np.concatenate(parts).astype(np.int64)
-    origin = np.repeat([CART, BOUGHT, VIEWED], [len(part) for part in parts])
-    newest = [np.ones(len(parts[CART])), np.ones(len(parts[BOUGHT])), OLDER ** np.arange(len(parts[VIEWED]))]
-    voice = np.concatenate(newest)
-    order = np.lexsort((product, origin))
-    return Sources(product[order], origin[order], voice[order] / max(float(voice.sum()), 1.0))
-
-
-def shares(knowledge: Knowledge, sources: Sources, product: Ints) -> tuple[Matrix, Matrix]:
+def shares(knowledge: Knowledge, moment: Moment, product: Ints) -> tuple[Matrix, Matrix]:
     """Share of orders with each of (n,) ascending products, and (m, n) what each source adds to it.
 
     Without a source it is the product's share lately.
     """
     usual = np.exp(knowledge.products.log_share_28[product].astype(np.float64))
-    if not len(sources.product):
+    if not len(moment.product):
         return usual, np.zeros((0, len(product)))
-    added = COMPANIONS * _together(knowledge.companions, sources.product, product)
-    added += EASE * _rows(knowledge.ease, sources.product, product)
-    added += NEXT_BASKET * _rows(knowledge.next_basket, sources.product, product)
-    added[sources.product[:, None] == product] = 0.0  # nothing says anything of itself
-    added *= sources.voice[:, None]
+    added = COMPANIONS * _together(knowledge.companions, moment.product, product)
+    added += EASE * _rows(knowledge.ease, moment.product, product)
+    added += NEXT_BASKET * _rows(knowledge.next_basket, moment.product, product)
+    added[moment.product[:, None] == product] = 0.0  # nothing says anything of itself
+    added *= moment.voice[:, None]
     return POPULARITY * usual + np.maximum(added.sum(axis=0), 0.0), added
 
 
 def suggest(knowledge: Knowledge, moment: Moment) -> Fresh:
     """What goes with the cart and with what was just bought, and what is like the views; nothing of these itself."""
-    sources = sources_of(moment)
-    by_buyers = sources.origin == VIEWED
-    at, product = _reached(knowledge.companions, sources, np.flatnonzero(~by_buyers))
-    alike, other = _reached(knowledge.similar, sources, np.flatnonzero(by_buyers))
-    other_new = ~np.isin(other, moment.viewed)
-    at, product = np.append(at, alike[other_new]), np.append(product, other[other_new])
-    free = ~np.isin(product, moment.taken)
+    by_buyers = moment.origin == VIEWED
+    at, product = _reached(knowledge.companions, moment, np.flatnonzero(~by_buyers))
+    alike, other = _reached(knowledge.similar, moment, np.flatnonzero(by_buyers))
+    unseen = _not_in(other, moment.viewed)
+    at, product = np.append(at, alike[unseen]), np.append(product, other[unseen])
+    free = _not_in(product, moment.taken)
     at, product = at[free], product[free]
     found, place = np.unique(product, return_inverse=True)
-    share, added = shares(knowledge, sources, found)
+    share, added = shares(knowledge, moment, found)
     reason = np.zeros(added.shape)  # what a source adds, where it is a true reason
     reason[at, place] = added[at, place]
     if not reason.size:
@@ -121,21 +116,21 @@ def suggest(knowledge: Knowledge, moment: Moment) -> Fresh:
     best = reason.argmax(axis=0)
     kept = np.flatnonzero(reason[best, np.arange(len(found))] > 0)
     best = best[kept]
-    return Fresh(found[kept], share[kept], sources.product[best], sources.origin[best])
+    return Fresh(found[kept], share[kept], moment.product[best], moment.origin[best])
 
 
 def excess(knowledge: Knowledge, moment: Moment, product: Ints) -> Matrix:
     """(n,) by how much the moment raises each product's share above its share lately; 0 where it does not."""
     found, place = np.unique(product, return_inverse=True)
-    share, _ = shares(knowledge, sources_of(moment), found)
+    share, _ = shares(knowledge, moment, found)
     usual = np.exp(knowledge.products.log_share_28[found].astype(np.float64))
     raised: Matrix = np.maximum(share - usual, 0.0)[place]
     return raised
 
 
-def _reached(neighbours: Neighbours, sources: Sources, which: Ints) -> tuple[Ints, Ints]:
+def _reached(neighbours: Neighbours, moment: Moment, which: Ints) -> tuple[Ints, Ints]:
     """Number of the source and row of each neighbour of the sources chosen."""
-    start, counts = _span(neighbours, sources.product[which])
+    start, counts = _span(neighbours, moment.product[which])
     return np.repeat(which, counts), neighbours.product[ranges(start, counts)].astype(np.int64)
 
 
@@ -158,8 +153,13 @@ def _rows(weights: Weights, source: Ints, product: Ints) -> Matrix:
     found = np.zeros((len(source), len(product)))
     row, column = weights.place[source], weights.place[product]
     has_row, has_column = np.flatnonzero(row >= 0), np.flatnonzero(column >= 0)
-    found[np.ix_(has_row, has_column)] = weights.weight[np.ix_(row[has_row], column[has_column])]
+    found[has_row[:, None], has_column] = weights.weight[row[has_row][:, None], column[has_column]]
     return found
+
+
+def _not_in(product: Ints, left_out: Ints) -> Bools:
+    """np.isin, the other way round, at no cost where there is nothing to leave out."""
+    return ~np.isin(product, left_out) if len(left_out) else np.ones(len(product), dtype=bool)
 
 
 def _span(neighbours: Neighbours, row: Ints) -> tuple[Ints, Ints]:

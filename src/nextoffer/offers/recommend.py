@@ -131,7 +131,7 @@ def _once(bundle: Bundle, row: int, bought: Ints, candidates: Candidates) -> Can
     if row >= 0:
         pairs = bundle.knowledge.pairs
         owned = np.append(pairs.product[int(pairs.indptr[row]) : int(pairs.indptr[row + 1])], bought)
-        new = np.isin(candidates.kind, (KIND["cross_sell"], KIND["for_you"]))
+        new = np.isin(candidates.kind, (KIND["cross_sell"], KIND["for_you"], KIND["up_sell"]))
         candidates = candidates.take(~(new & np.isin(candidates.product, owned)))
     order = np.lexsort((-candidates.p_buy, candidates.product, candidates.kind))
     candidates = candidates.take(order)
