@@ -15,11 +15,9 @@ from nextoffer.models.collaborative import (
     ITERATIONS,
     N_FACTORS,
     REGULARIZATION,
-    Factors,
     fit_companions,
     fit_factors,
     fit_similar,
-    fold_in,
     retrieve,
 )
 
@@ -63,19 +61,6 @@ def test_a_shop_without_purchases_has_factors_of_zero() -> None:
 
     assert factors.customer.shape == (3, N_FACTORS) and factors.product.shape == (4, N_FACTORS)
     assert not factors.customer.any() and not factors.product.any()
-
-
-def test_a_customer_folded_in_has_the_factors_implicit_recalculates() -> None:
-    weights = purchases()
-    model = als(1)
-    with threadpool_limits(1, "blas"):
-        model.fit(weights, show_progress=False)
-        newcomer = purchases(1, 80, seed=9)
-        expected = model.recalculate_user(0, newcomer)
-
-    got = fold_in(Factors(model.user_factors, model.item_factors), newcomer.indices, newcomer.data)
-
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_retrieved_are_the_best_products_not_bought_as_plain_sorting_finds_them() -> None:

@@ -92,22 +92,6 @@ def fit_factors(
     return Factors(model.user_factors, product)
 
 
-def fold_in(factors: Factors, products: Ints, weights: Floats) -> Floats:
-    """Factors (f,) of a customer who appeared since: one exact least-squares step against the products.
-
-    References
-    ----------
-    Hu, Koren & Volinsky (2008), equation 4.
-    """
-    known = factors.product.astype(np.float64)
-    gram = known.T @ known + REGULARIZATION * np.eye(known.shape[1])
-    bought = known[products]
-    confidence = np.asarray(weights, dtype=np.float64)
-    gram += (bought * (confidence - 1.0)[:, None]).T @ bought
-    solved = np.linalg.solve(gram, confidence @ bought)
-    return np.asarray(solved, dtype=np.float32)
-
-
 def retrieve(factors: Factors, rows: Ints, bought: sp.csr_matrix, n: int) -> tuple[Ints, Floats]:
     """Best `n` products each customer has not bought: (m, n) rows and scores, −1 where there are fewer.
 

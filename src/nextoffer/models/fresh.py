@@ -7,8 +7,8 @@ The share of orders that hold product j, given the sources i of the moment, is t
 
 a mixture of estimates that are each on the scale of a probability, popularity being what the rest is shrunk to.
 Chosen on Online Retail's cuts of 2011-08-19 and 2011-09-16 and judged on that of 2011-10-14, see
-`benchmarks/quality/fresh.py`. Left out there because they gained nothing: factors folded in by least squares, and
-the cosine of `similar`, which only names what may be called similar.
+`benchmarks/quality/fresh.py`. Left out there: factors folded in by least squares gained no more than other weights
+did, and the cosine of `similar` lost; it only names what may be called similar.
 """
 
 from __future__ import annotations
