@@ -36,6 +36,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "new_products": (TAFENG,),
     "never_bought": (ONLINE_RETAIL,),
+    "fresh": (ONLINE_RETAIL,),
     "up_sell": (ONLINE_RETAIL,),
     "replenishment": (
         ONLINE_RETAIL,
