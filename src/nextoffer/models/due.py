@@ -22,7 +22,7 @@ import numpy as np
 
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.models.calibration import calibrate
-from nextoffer.models.curves import Curves, evaluate, fit_curves, sampled
+from nextoffer.models.curves import Curves, evaluate, fit_rows
 from nextoffer.models.habits import FLAT, HABIT_FEATURES, habit_features, log_odds_of, pair_customer
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.reorder import p_reorder, wait_law, window_of
@@ -35,6 +35,8 @@ METHODS = ("poisson-gamma", "kernel", "boosting", "both")  # from the plainest
 POPULATION_DAYS = 365  # pairs bought longer ago teach nothing
 NEEDS = {"kernel": (56, 200), "boosting": (182, 1_000), "both": (182, 1_000)}  # days of history, purchases
 LASTING = 0.5  # of what the newest cut shows amiss: chosen on ten earlier cuts of Online Retail
+MAX_PAIRS = 500_000  # of a lesson that are looked at
+MAX_ROWS = 100_000  # that are learned from, over all lessons
 FOLD = 4  # with a single lesson, every fourth customer judges
 
 
@@ -173,10 +175,12 @@ def category_pairs(customer: Ints, product: Ints, age_days: Ints, category: Ints
 
 
 def _rows_of(lesson: Lesson) -> _Rows:
-    """The pairs of the last year, and which of them were bought again."""
+    """The pairs of the last year, and which of them were bought again; of many, those of an even share of customers."""
     knowledge = lesson.knowledge
     pair = np.flatnonzero(knowledge.pairs.last_age_days < POPULATION_DAYS)
     customer, n = pair_customer(knowledge, pair), len(knowledge.products)
+    some = customer % max(-(-len(pair) // MAX_PAIRS), 1) == 0
+    pair, customer = pair[some], customer[some]
     truth = lesson.bought_customer.astype(np.int64) * n + lesson.bought_product
     bought = np.isin(customer * n + knowledge.pairs.product[pair], truth)
     plain = _plain(knowledge, pair, knowledge.horizon_days)
@@ -198,18 +202,25 @@ def _affordable(history_days: int, taught: Sequence[_Rows]) -> tuple[str, ...]:
 
 
 def _fit(method: str, parts: Sequence[_Rows], seed: int) -> tuple[Curves | None, Trees | None]:
-    """The models `method` needs."""
+    """The models `method` needs, both from the same rows."""
     kernel, boosting = None, None
+    if method == METHODS[0]:
+        return kernel, boosting
+    table = _sampled(parts, np.random.default_rng([seed, 0]))
     if method in ("kernel", "both"):
-        rng = np.random.default_rng([seed, 0])
-        rows = [(part.x, part.bought) for part in parts]
-        kernel = fit_curves(rows, HABIT_FEATURES, rng, ridge=10.0, tilt={}, flat=FLAT)
+        kernel = fit_rows(*table, HABIT_FEATURES, ridge=10.0, flat=FLAT)
     if method in ("boosting", "both"):
-        rng = np.random.default_rng([seed, 1])
-        x, bought = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "bought"))
-        table = sampled(x, bought, rng)
-        boosting = fit_trees(*table, HABIT_FEATURES, seed=seed, n_trees=60, n_leaves=15, min_rows=300)
+        boosting = fit_trees(*table, HABIT_FEATURES, seed=seed, n_trees=60, n_leaves=15, min_rows=100)
     return kernel, boosting
+
+
+def _sampled(parts: Sequence[_Rows], rng: np.random.Generator) -> tuple[Floats, Bools, Floats]:
+    """Features, labels and weights: every purchase, of the rest a share that carries the inverse as weight."""
+    x, bought = (np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "bought"))
+    n_negatives = int((~bought).sum())
+    share = min(max(MAX_ROWS - int(bought.sum()), MAX_ROWS // 2) / max(n_negatives, 1), 1.0)
+    kept = bought | (rng.random(len(bought)) < share)
+    return x[kept], bought[kept], np.where(bought[kept], 1.0, 1.0 / share)
 
 
 def _log_odds(method: str, kernel: Curves | None, boosting: Trees | None, x: Floats, plain: Floats) -> Floats:

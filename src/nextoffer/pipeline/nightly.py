@@ -89,7 +89,7 @@ def train(
         with watch.stage("judge"):
             verdict = _judge_tonight(past, settings, as_of, taught, before)
         with watch.stage("learn"):
-            learned = learn_all(kitchen, as_of, _left_by(before))
+            learned = learn_all(kitchen, as_of, _left_by(before, as_of))
         with watch.stage("score"):
             bundle = score_all(kitchen, as_of, learned.customer_ids, learned.knowledge, taught)
         with watch.stage("publish"):
@@ -272,13 +272,15 @@ def _still_good(
     return before.taught if same and (fresh or reteach is False) else None
 
 
-def _left_by(before: Bundle | None) -> Before | None:
+def _left_by(before: Bundle | None, as_of: datetime) -> Before | None:
+    """What last night leaves; of tonight's own bundle, run again, no vote for a name, so that it stays the same."""
     if before is None:
         return None
     customers = before.knowledge.customers
-    return Before(
-        before.knowledge.segments, before.customer_ids.ids, customers.segment, customers.segment_candidate
-    )
+    candidate = customers.segment_candidate
+    if before.as_of >= as_of:
+        candidate = np.full_like(candidate, -1)
+    return Before(before.knowledge.segments, before.customer_ids.ids, customers.segment, candidate)
 
 
 def _publish(settings: Settings, bundle: Bundle, manifest: Manifest, signing_key: str | None) -> str:
