@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from nextoffer.models import curves as module
 from nextoffer.models.curves import Curves
 from nextoffer.models.knowledge import Knowledge
+from nextoffer.models.mixture import Mixture
 from nextoffer.models.ranker import Lesson, Ranker, Scored, can_score, fit_ranker, score_batch
 from nextoffer.models.reorder import p_reorder
+from nextoffer.models.trees import fit_trees
 
 COMBINED = Ranker(28, "combined", None, None)
 
@@ -147,4 +149,5 @@ def test_a_ranker_with_other_features_is_known_for_one_that_cannot_score_here() 
     old = Curves(("a_feature_of_long_ago",), knots, knots, 0.0)
 
     assert can_score(Ranker(28, "combined", None, None))
-    assert not can_score(Ranker(28, "curves", old, None))
+    trees = fit_trees(np.arange(400.0)[:, None], np.arange(400) > 200, None, old.features, seed=0, n_trees=1)
+    assert not can_score(Ranker(28, "combined", Mixture(old, trees), None))

@@ -22,7 +22,7 @@ QUANTILES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.998, 1.0)
 FLAT_TAILS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.98)
 N_KNOTS = len(QUANTILES)
 MIN_POSITIVES = 100
-MAX_ROWS = 300_000
+MAX_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,7 +124,7 @@ def _distinct(knots: Floats) -> Floats:
 def _hinges(x: Floats, knots: Floats) -> Floats:
     """(n, N_KNOTS − 1): how far x has come through each interval between knots, 0 … 1."""
     widths = np.diff(knots)
-    return np.clip((x[:, None] - knots[:-1]) / widths, 0.0, 1.0)
+    return np.clip((x[:, None] - knots[:-1]) / widths, 0.0, 1.0).astype(np.float32)
 
 
 def sampled(x: Floats, y: Bools, rng: np.random.Generator) -> tuple[Floats, Bools, Floats]:

@@ -32,7 +32,11 @@ from nextoffer.models.views import (
 
 BLOCK = 1_000  # customers looked at together: their scores of all products are held at a time
 MIN_POSITIVES = 100
-EXPLORE_SHARE = 0.2  # of the products never bought and not bought now, carrying the inverse as their weight
+MAX_NEGATIVES = (
+    400_000  # explore rows kept that were not bought; a share, carrying the inverse as their weight
+)
+N_EXPLORED = 120  # explore rows a customer has, about
+RIDGE = 10.0
 TILT = 0.25  # chosen on Online Retail, cuts 2011-09-16 and 10-14: ndcg@10 +0.7 %
 
 
@@ -143,13 +147,15 @@ def fit_ranker(lessons: Sequence[Lesson], horizon_days: int, seed: int) -> Ranke
     """Learn both views from what customers bought in the horizon after each of one or more moments."""
     rng = np.random.default_rng([seed, horizon_days])
     views: dict[str, list[tuple[Floats, Bools]]] = {"repeat": [], "explore": []}
+    n_customers = sum(len(lesson.knowledge.customers) for lesson in lessons)
+    share = min(MAX_NEGATIVES / max(n_customers * N_EXPLORED, 1), 1.0)
     for lesson in lessons:
         for again, fresh in _lesson_rows(lesson):
             views["repeat"].append(again)
-            kept = fresh[1] | (rng.random(len(fresh[1])) < EXPLORE_SHARE)
+            kept = fresh[1] | (rng.random(len(fresh[1])) < share)
             views["explore"].append((fresh[0][kept], fresh[1][kept]))
     repeat = _fit_view(views["repeat"], REPEAT_FEATURES, 1.0, rng, seed)
-    explore = _fit_view(views["explore"], EXPLORE_FEATURES, EXPLORE_SHARE, rng, seed)
+    explore = _fit_view(views["explore"], EXPLORE_FEATURES, share, rng, seed)
     step = "mixture" if repeat is not None and explore is not None else "combined"
     return Ranker(horizon_days, step, repeat, explore)
 
@@ -170,8 +176,7 @@ def _fit_view(
     x, y, weight = sampled(x, y, rng)
     weight = np.where(y, weight, weight / share)
     tilt = {name: TILT for name in names if name == "log_n_orders"}
-    ridge = 10.0 if tilt else 1.0
-    return fit_mixture(x, y, weight, names, seed=seed, ridge=ridge, tilt=tilt)
+    return fit_mixture(x, y, weight, names, seed=seed, ridge=RIDGE, tilt=tilt)
 
 
 def _lesson_rows(lesson: Lesson) -> Iterator[tuple[tuple[Floats, Bools], tuple[Floats, Bools]]]:
@@ -207,7 +212,7 @@ def _p_explore(ranker: Ranker, knowledge: Knowledge, rows: Rows) -> Floats:
     share = np.exp(knowledge.products.log_share_28[rows.product])
     agreeing = np.sum([rows.rank[name] >= 0 for name in SOURCES], axis=0)
     odds = knowledge.customers.p_buy[rows.customer] * share * 2.0 ** (agreeing - 1)
-    return np.asarray(np.minimum(odds, 0.5), dtype=np.float32)
+    return np.asarray(odds / (1.0 + 2.0 * odds), dtype=np.float32)  # below one half, and never a tie at it
 
 
 class PairSet:

@@ -24,8 +24,8 @@ from nextoffer.features.interactions import Baskets
 Matrix = npt.NDArray[np.float64]
 N_PRODUCTS = 2_000
 STEP = 0.8  # what an order counts for, relative to the next newer one
-HALF_LIFE_DAYS = 90.0  # of what is learned from: a pair of baskets of long ago tells less
-RIDGE_NEXT = 50.0
+HALF_LIFE_DAYS = 14.0  # of what is learned from: what follows what changes with the season
+RIDGE_NEXT = 10.0
 RIDGE_EASE = 100.0
 
 

@@ -102,6 +102,13 @@ def fit_trees(
     )
 
 
+def no_trees(names: tuple[str, ...]) -> Trees:
+    """A sum of nothing: log-odds 0 for every row."""
+    none = np.zeros(0)
+    whole, no = none.astype(np.int16), none.astype(bool)
+    return Trees(names, np.zeros(1, np.int64), whole, none, no, whole, whole, none, 0.0)
+
+
 def log_odds(trees: Trees, x: Floats) -> Floats:
     """(n,) float64 log-odds of (n, n_features) rows: each row by itself, the same in any batch."""
     from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor

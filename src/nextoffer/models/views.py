@@ -93,7 +93,8 @@ def _voices(
         first = proposal.rank == 0
         best[proposal.position[first]] = proposal.score[first]
         plain[name] = np.asarray(opinions[name](position, product), dtype=np.float32)
-        relative[name] = plain[name] / np.maximum(best[position], 1e-6)
+        # a source with little to say of what is new may have much more to say of what is not: bounded
+        relative[name] = np.minimum(plain[name] / np.maximum(best[position], 1e-6), 10.0).astype(np.float32)
     return relative, plain
 
 
