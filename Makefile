@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-slow check format bench bench-quality data-named clean
+.PHONY: install demo test test-slow check format bench bench-quality ablation data-named clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("nextoffer needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -44,8 +44,11 @@ bench-quality: data-named $(READY)  ## decision quality beside every peer: DATA=
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/python -W ignore -m benchmarks.quality "$(DATA)" $(SECTIONS) $(if $(JSON),--json "$(JSON)")
 
+ablation: data-named $(READY)  ## what each part of the ranker is worth, into docs/ablation.md: DATA=folder
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m benchmarks.ablation "$(DATA)"
+
 data-named:
-	@test -n "$(DATA)" || { echo 'name the folder of data sets: make bench-quality DATA=folder' >&2; exit 2; }
+	@test -n "$(DATA)" || { echo 'name the folder of data sets: make $(MAKECMDGOALS) DATA=folder' >&2; exit 2; }
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
