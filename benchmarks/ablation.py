@@ -140,18 +140,18 @@ def _columns_of(source: str) -> frozenset[str]:
     return frozenset(f"{kind}_{source}" for kind in ("log_rank", "relative", "score"))
 
 
-def looked_at(lessons: Sequence[Lesson], judged: Lesson, seed: int = 0) -> tuple[dict[str, View], Truth]:
-    """Rows of both views, to teach and to judge; explore rows are sampled as the product does."""
+def looked_at(lessons: Sequence[Lesson], last: Lesson, seed: int = 0) -> tuple[dict[str, View], Truth]:
+    """Rows of both views: of `lessons` to teach, of those who bought in `last` to judge."""
     rng = np.random.default_rng([seed, HORIZON_DAYS])
-    taught: dict[str, list[tuple[Floats, Bools]]] = {"repeat": [], "explore": []}
+    lines: dict[str, list[tuple[Floats, Bools]]] = {"repeat": [], "explore": []}
     for lesson in lessons:
         again, fresh = zip(*ranker._lesson_rows(lesson), strict=True)
         x, y = _stacked(fresh)
         kept = y | (rng.random(len(y)) < SHARES["explore"])
-        taught["explore"].append((x[kept], y[kept]))
-        taught["repeat"].append(_stacked(again))
-    knowledge, untaught = judged.knowledge, Ranker(HORIZON_DAYS, "combined", None, None)
-    buyers, position = np.unique(judged.bought_customer, return_inverse=True)
+        lines["explore"].append((x[kept], y[kept]))
+        lines["repeat"].append(_stacked(again))
+    knowledge, untaught = last.knowledge, Ranker(HORIZON_DAYS, "combined", None, None)
+    buyers, position = np.unique(last.bought_customer, return_inverse=True)
     ways = ((repeat_features, ranker._p_repeat), (explore_features, ranker._p_explore))
     found: dict[str, list[tuple[Any, ...]]] = {"repeat": [], "explore": []}
     for start in range(0, len(buyers), ranker.BLOCK):
@@ -160,11 +160,11 @@ def looked_at(lessons: Sequence[Lesson], judged: Lesson, seed: int = 0) -> tuple
             x = features(knowledge, rows)
             found[name].append((x, rows.position + start, rows.product, p(untaught, knowledge, rows)))
     views = {
-        name: View(FEATURES[name], SHARES[name], taught[name], *_stacked(parts))
+        name: View(FEATURES[name], SHARES[name], lines[name], *_stacked(parts))
         for name, parts in found.items()
     }
-    new = ~was_bought(knowledge, judged.bought_customer, judged.bought_product)
-    return views, Truth(position, judged.bought_product, new, len(buyers), len(knowledge.products))
+    new = ~was_bought(knowledge, last.bought_customer, last.bought_product)
+    return views, Truth(position, last.bought_product, new, len(buyers), len(knowledge.products))
 
 
 def _stacked(parts: Iterable[Sequence[Any]]) -> tuple[Any, ...]:
@@ -255,6 +255,8 @@ def page(full: Mapping[str, float], rows: Sequence[tuple[Variant, Sequence[Diffe
 
 
 def _cell(found: Difference) -> str:
+    if found.difference == found.low == found.high == 0:
+        return "the same"
     interval = "" if found.low is None else f" [{found.low:+.4f}, {found.high:+.4f}]"
     mark = "**" if found.sign else ""
     return f"{mark}{found.difference:+.4f}{mark}{interval}".replace("-", "−")
