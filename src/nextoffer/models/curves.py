@@ -22,7 +22,7 @@ QUANTILES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.998, 1.0)
 FLAT_TAILS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.98)
 N_KNOTS = len(QUANTILES)
 MIN_POSITIVES = 100
-MAX_ROWS = 200_000
+MAX_ROWS = 150_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
