@@ -20,6 +20,7 @@ from benchmarks.ablation import (
 )
 
 from nextoffer.backtest.resample import Difference
+from nextoffer.models import mixture, ranker
 from nextoffer.models.candidates import SOURCES
 from nextoffer.models.views import UNRANKED
 
@@ -96,17 +97,21 @@ def test_an_untaught_view_is_ranked_by_its_fallback(planted: tuple[dict[str, Vie
     assert np.nanmean(chance[METRICS[0]]) == pytest.approx(10 / N_PRODUCTS, abs=0.08)
 
 
-def test_a_constant_of_the_product_is_as_it_was_after_its_variant(
-    planted: tuple[dict[str, View], Truth],
+def test_steps_change_what_they_name_and_leave_the_product_as_it_was(
+    planted: tuple[dict[str, View], Truth], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nextoffer.models import mixture
-
-    before = mixture.CURVES_SHARE
-    views, _ = planted
-    variant = Variant("step", "trees", constants=((mixture, "CURVES_SHARE", 1.0),))
-    found = taught(views, variant, {})
-    assert mixture.CURVES_SHARE == before
-    assert set(found) == {"repeat", "explore"}
+    monkeypatch.setattr(mixture, "MANY", 0)  # else trees have no say in so few rows
+    views, steps = planted[0], {variant.name: variant for variant in variants()}
+    before = mixture.CURVES_SHARE, ranker.TILT, ranker.sampled
+    plain = taught(views, Variant("", "nothing"), {})["repeat"]
+    curves = taught(views, steps["trees (curves only)"], {})["repeat"]
+    trees = taught(views, steps["curves (trees only, tilted)"], {})["repeat"]
+    assert len(plain.trees) > 0
+    assert np.abs(plain.curves.values).max() > 0.1
+    assert len(curves.trees) == 0
+    others = np.arange(len(trees.curves.features)) != trees.curves.features.index("log_n_orders")
+    assert np.abs(trees.curves.values[others]).max() < 1e-6 < np.abs(trees.trees.value).max()
+    assert before == (mixture.CURVES_SHARE, ranker.TILT, ranker.sampled)
 
 
 def test_the_page_lists_first_what_hurts_most_and_marks_what_is_certain() -> None:
