@@ -101,7 +101,8 @@ def test_steps_change_what_they_name_and_leave_the_product_as_it_was(
     planted: tuple[dict[str, View], Truth], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mixture, "MANY", 0)  # else trees have no say in so few rows
-    views, steps = planted[0], {variant.name: variant for variant in variants()}
+    steps = {variant.name: variant for variant in variants()}
+    views = {"repeat": planted[0]["repeat"]}
     before = mixture.CURVES_SHARE, ranker.TILT, ranker.sampled
     plain = taught(views, Variant("", "nothing"), {})["repeat"]
     curves = taught(views, steps["trees (curves only)"], {})["repeat"]
