@@ -174,9 +174,9 @@ def write_parts(staging: Staging, bundle: Bundle) -> None:
         curves[f"ranker_{view}_curves"] = mixture.curves if mixture else None
         trees[f"ranker_{view}_trees"] = mixture.trees if mixture else None
     for name, learned in curves.items():
-        staging.write(name, learned or _NO_CURVES, mapped=False)
+        staging.write(name, _NO_CURVES if learned is None else learned, mapped=False)
     for name, grown in trees.items():
-        staging.write(name, grown or _NO_TREES, mapped=False)
+        staging.write(name, _NO_TREES if grown is None else grown, mapped=False)
 
 
 def read_bundle(opened: OpenedBundle) -> Bundle:

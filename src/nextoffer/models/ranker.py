@@ -135,14 +135,6 @@ def _score_block(ranker: Ranker, knowledge: Knowledge, rows: Ints, start: int) -
     )
 
 
-def score_pairs(ranker: Ranker, knowledge: Knowledge) -> Floats:
-    """(n_pairs,) p_buy of every product a customer bought before."""
-    n = len(knowledge.customers)
-    blocks = (np.arange(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
-    parts = [_p_repeat(ranker, knowledge, rows_of(knowledge, rows)[0]) for rows in blocks]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
-
-
 def fit_ranker(lessons: Sequence[Lesson], horizon_days: int, seed: int) -> Ranker:
     """Learn both views from what customers bought in the horizon after each of one or more moments."""
     rng = np.random.default_rng([seed, horizon_days])
