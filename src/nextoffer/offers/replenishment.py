@@ -13,7 +13,7 @@ from nextoffer.domain.offers import Candidates
 from nextoffer.models.due import due_window, p_due
 from nextoffer.offers.batch import Batch, best_few
 
-WINDOW_SHARE = 0.9  # of the ways the wait can end: a window opens once one in twenty has
+WINDOW_SHARE = 0.5  # of the ways the wait can end: a window opens once a quarter of them have
 LATEST_SHARE = 3.0  # a product not bought for three usual gaps is no habit any more
 
 
