@@ -13,19 +13,21 @@ from nextoffer.domain.offers import Candidates
 from nextoffer.models.due import due_window, p_due
 from nextoffer.offers.batch import Batch, best_few
 
-WINDOW_SHARE = 0.5  # of the ways the wait can end: a window opens once a quarter of them have
+WINDOW_SHARE = 0.9  # of the ways the wait can end: a window opens once one in twenty has
 LATEST_SHARE = 3.0  # a product not bought for three usual gaps is no habit any more
 
 
 def candidates(batch: Batch, bundle: Bundle) -> Candidates:
-    """Pairs bought on two or more days, or of known shelf life, whose window opens in half a horizon."""
+    """Pairs bought on two or more days, or of known shelf life, whose window opens, and whose usual gap is over,
+    within half a horizon: the reason must convince whoever reads it."""
     model, knowledge, pairs = bundle.taught.due, bundle.knowledge, bundle.knowledge.pairs
     habit = np.flatnonzero(batch.scored.repeat)
     habit = habit[~given_up(bundle, batch.scored.pair[habit])]
     pair, position = batch.scored.pair[habit], batch.scored.position[habit]
     supply = supply_days(bundle, pair)
     opens, _, _ = due_window(model, knowledge, pair, supply, WINDOW_SHARE)
-    due = opens <= model.choice.horizon_days / 2
+    soon = model.choice.horizon_days / 2
+    due = (opens <= soon) & (pairs.last_age_days[pair] + soon >= usual_gap_days(bundle, pair))
     runs_out = ~np.isnan(supply)
 
     def because_of(reason: str, chosen: Bools) -> Candidates:
