@@ -124,7 +124,7 @@ def _distinct(knots: Floats) -> Floats:
 def _hinges(x: Floats, knots: Floats) -> Floats:
     """(n, N_KNOTS − 1): how far x has come through each interval between knots, 0 … 1."""
     widths = np.diff(knots)
-    return np.clip((x[:, None] - knots[:-1]) / widths, 0.0, 1.0).astype(np.float32)
+    return np.clip((x[:, None] - knots[:-1]) / widths, 0.0, 1.0)
 
 
 def sampled(x: Floats, y: Bools, rng: np.random.Generator) -> tuple[Floats, Bools, Floats]:
