@@ -76,7 +76,7 @@ def lapsed(truth: Path, customer_ids: pa.Array) -> Bools:
     """Customers in a spell of silence that has not ended."""
     spells = pq.read_table(truth / "lapses.parquet")
     silent = spells.filter(pc.is_null(spells["returned_at"]))["customer_id"]
-    return pc.is_in(customer_ids, silent.combine_chunks()).to_numpy(zero_copy_only=False)
+    return np.asarray(pc.is_in(customer_ids, silent.combine_chunks()), dtype=bool)
 
 
 def refills_known(
@@ -141,9 +141,8 @@ def test_refills_stand_out_among_what_is_bought_again(planted: Planted) -> None:
     knowledge, pairs = planted.knowledge, planted.knowledge.pairs
     refill = np.zeros(len(pairs.product), dtype=bool)
     refill[planted.pair] = True
-    again = pairs.n_orders >= 2
-    here = np.flatnonzero(again & ~planted.gone[pairs.customer()])
-    again = np.flatnonzero(again)
+    again = np.flatnonzero(pairs.n_orders >= 2)
+    here = again[~planted.gone[pairs.customer()[again]]]
 
     def auc(pair: Ints) -> tuple[float, float]:
         days = pairs.n_days[pair], pairs.first_age_days[pair], pairs.last_age_days[pair]
