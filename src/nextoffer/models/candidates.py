@@ -22,7 +22,6 @@ from nextoffer.models.regression import Weights, evened
 
 N_SIMILAR = 25  # neighbours of each of these products that are looked at
 N_RECENT = 12  # products of a customer's history that speak for what they want next
-BLOCK = 1_000  # customers whose scores of all products are held at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)

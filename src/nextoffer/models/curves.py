@@ -2,13 +2,12 @@
 
 References
 ----------
-Hastie & Tibshirani (1990), Generalized Additive Models; King & Zeng (2001) for weighting sampled negatives;
-Platt (1999) for bringing tilted log-odds back to probabilities.
+Hastie & Tibshirani (1990), Generalized Additive Models; King & Zeng (2001) for weighting sampled negatives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +20,6 @@ QUANTILES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98, 0.998, 1.0)
 # Features added for their drift, not their peaks, stay flat in the tails: out there they misled.
 FLAT_TAILS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.98)
 N_KNOTS = len(QUANTILES)
-MIN_POSITIVES = 100
 MAX_ROWS = 150_000
 
 
@@ -55,46 +53,17 @@ def log_odds(curves: Curves, x: Floats) -> Floats:
     return total
 
 
-def fit_curves(
-    parts: Sequence[tuple[Floats, Bools]],
-    names: tuple[str, ...],
-    rng: np.random.Generator,
-    ridge: float,
-    tilt: Mapping[str, float],
-    flat: Sequence[str] = (),
-) -> Curves | None:
-    """Penalised logistic regression on hinge functions; None where there is too little to learn from.
-
-    `tilt` adds a slope to a feature's curve after the fit: the likelihood is that of all pairs, most of which
-    belong to a few heavy customers, while a slate is one customer's. The tilted log-odds are then brought
-    back to scale by a logistic regression on the same rows (Platt), so that p stays a probability.
-
-    Parameters
-    ----------
-    parts : (n, n_features) rows and (n,) labels, in one or more pieces
-    ridge : penalty on the squared slopes
-    flat : features whose curves are flat in both tails
-    """
-    if not parts:
-        return None
-    x, y = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if y.sum() < MIN_POSITIVES or (~y).sum() < MIN_POSITIVES:
-        return None
-    x, y, weight = sampled(x, y, rng)
-    curves = fit_rows(x, y, weight, names, ridge, flat)
-    if not tilt:
-        return curves
-    for name, slope in tilt.items():
-        curves.values[names.index(name)] += slope * curves.knots[names.index(name)]
-    scale, shift = logistic(log_odds(curves, x)[:, None], y, weight, ridge=0.0)
-    scaled = curves.values * scale[0]
-    return Curves(names, curves.knots, scaled, curves.intercept * float(scale[0]) + shift)
-
-
 def fit_rows(
     x: Floats, y: Bools, weight: Floats, names: tuple[str, ...], ridge: float, flat: Sequence[str] = ()
 ) -> Curves:
-    """Curves from weighted rows that hold both labels."""
+    """Penalised logistic regression on hinge functions, from weighted rows that hold both labels.
+
+    Parameters
+    ----------
+    x, y, weight : (n, n_features) rows, (n,) labels, (n,) weights
+    ridge : penalty on the squared slopes
+    flat : features whose curves are flat in both tails
+    """
     quantiles = [FLAT_TAILS if name in flat else QUANTILES for name in names]
     knots = _distinct(np.stack([np.quantile(column, q) for column, q in zip(x.T, quantiles, strict=True)]))
     design = np.concatenate([_hinges(x[:, j], knots[j]) for j in range(x.shape[1])], axis=1)

@@ -45,7 +45,7 @@ def gate(
     """
     methods = quality["tasks"]["next_purchase"]
     if quality["buyers"] < MIN_BUYERS:
-        text = f"only {quality['buyers']} customers bought after the judged date: too few to judge tonight's bundle"
+        text = f"customers who bought after the judged date: {quality['buyers']}, too few to judge tonight's bundle"
         return Verdict(quality | {"judged": False}, [text])
     if before is None:
         text = "this is the first bundle of the folder: there is nothing yet to hold it against"
