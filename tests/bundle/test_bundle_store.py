@@ -85,7 +85,7 @@ def test_the_manifest_seals_every_file_as_sha256sum_sees_it(tmp_path: Path) -> N
     }
     assert document["files"] == expected
     assert len(expected) == 5
-    assert document["format"] == 2
+    assert document["format"] == 3
     assert document["content_hash"].startswith(document["bundle_id"][-6:])
 
 
@@ -108,7 +108,7 @@ def test_the_same_content_has_the_same_id_and_the_folder_is_reused(tmp_path: Pat
         {"seed": 8},
         {"settings_hash": "0"},
         {"as_of": datetime(2026, 11, 22, 2, 10, 1, tzinfo=UTC)},
-        {"format": 3},
+        {"format": 4},
     ],
 )
 def test_whatever_bears_on_the_content_changes_its_hash(change: dict[str, Any]) -> None:
@@ -282,9 +282,9 @@ def test_a_name_that_is_no_id_never_becomes_a_path(tmp_path: Path, name: str) ->
 
 def test_a_newer_format_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     part = knowledge()
-    publish(tmp_path, {"small": (part, False)}, replace(manifest(), format=3))
+    publish(tmp_path, {"small": (part, False)}, replace(manifest(), format=4))
 
-    with pytest.raises(BundleFormatError, match=r"format 3.*reads 2.*nextoffer train"):
+    with pytest.raises(BundleFormatError, match=r"format 4.*reads 3.*nextoffer train"):
         open_folder(tmp_path)
 
 

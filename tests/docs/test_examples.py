@@ -30,7 +30,7 @@ from nextoffer.bundle.bundle import open_bundle
 from nextoffer.cli import app
 from nextoffer.config import load_settings, parse_settings, read_secrets
 from nextoffer.domain.offers import KINDS
-from nextoffer.offers.batch import make_batch
+from nextoffer.offers.batch import KindSettings, make_batch
 from nextoffer.pipeline.selftest import verify_self_test
 from nextoffer.tracking.ledger import open_ledger
 
@@ -313,7 +313,10 @@ def test_the_offer_kind_of_the_page_proposes_offers(block: Block, shop: Shell) -
     bundle = open_bundle(settings.models_dir, signing_key=None, self_test=verify_self_test)
     names: dict[str, Any] = {}
     exec(compile(block.text, str(block), "exec"), names)
-    assert len(names["candidates"](make_batch(bundle, np.arange(20)), bundle)) > 20
+    assert (
+        len(names["candidates"](make_batch(bundle, np.arange(20)), bundle, KindSettings(bundle.as_of.date())))
+        > 20
+    )
 
 
 @pytest.mark.parametrize("block", chosen("json"), ids=str)

@@ -19,7 +19,7 @@ KEYWORDS = frozenset(
 )
 FUNCTIONS = frozenset(
     "CAST COUNT SUM MIN MAX ROW_NUMBER LAG COALESCE LEAST GREATEST ROUND FLOOR ABS POWER "
-    "days_between secs".split()
+    "days_between secs local_day".split()
 )
 TYPES = frozenset("STRING INTEGER BIGINT DOUBLE TIMESTAMP DECIMAL".split())
 BEFORE_PAREN = FUNCTIONS | frozenset(

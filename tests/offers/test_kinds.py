@@ -11,7 +11,7 @@ from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.offers import KIND, Candidates
 from nextoffer.models.due import due_window, p_due
 from nextoffer.models.up_sell import score_steps
-from nextoffer.offers.batch import PER_KIND, Batch, make_batch
+from nextoffer.offers.batch import PER_KIND, Batch, KindSettings, make_batch
 from nextoffer.offers.win_back import lapsing
 from nextoffer.plugins import OFFER_KINDS
 
@@ -19,6 +19,10 @@ from nextoffer.plugins import OFFER_KINDS
 @pytest.fixture(scope="module")
 def batch(shop_bundle: Bundle) -> Batch:
     return make_batch(shop_bundle, np.arange(len(shop_bundle.knowledge.customers)))
+
+
+def when_of(bundle: Bundle) -> KindSettings:
+    return KindSettings(bundle.as_of.date())
 
 
 def owned(bundle: Bundle) -> set[tuple[int, int]]:
@@ -34,7 +38,7 @@ def keys(candidates: Candidates) -> list[tuple[int, int]]:
 def test_a_kind_offers_each_product_once_with_the_chance_it_was_scored(
     kind: str, batch: Batch, shop_bundle: Bundle
 ) -> None:
-    found = OFFER_KINDS[kind](batch, shop_bundle)
+    found = OFFER_KINDS[kind](batch, shop_bundle, when_of(shop_bundle))
     p_buy = chances(kind, batch, shop_bundle)
 
     assert len(found) > 0
@@ -59,20 +63,20 @@ def chances(kind: str, batch: Batch, bundle: Bundle) -> dict[tuple[int, int], fl
 
 
 def test_a_step_up_is_dearer_today_than_what_gave_rise_to_it(batch: Batch, shop_bundle: Bundle) -> None:
-    found = OFFER_KINDS["up_sell"](batch, shop_bundle)
+    found = OFFER_KINDS["up_sell"](batch, shop_bundle, when_of(shop_bundle))
     price, has = shop_bundle.catalogue.price, owned(shop_bundle)
 
     assert (price[found.product] > price[found.because]).all()
     assert all(key in has for key in zip(found.customer.tolist(), found.because.tolist(), strict=True))
     cheap = replace(shop_bundle, catalogue=replace(shop_bundle.catalogue, price=np.zeros_like(price)))
-    assert len(OFFER_KINDS["up_sell"](batch, cheap)) == 0
+    assert len(OFFER_KINDS["up_sell"](batch, cheap, when_of(cheap))) == 0
 
 
 @pytest.mark.parametrize("kind", ["cross_sell", "up_sell", "for_you"])
 def test_new_things_are_never_what_the_customer_already_buys(
     kind: str, batch: Batch, shop_bundle: Bundle
 ) -> None:
-    assert not owned(shop_bundle) & set(keys(OFFER_KINDS[kind](batch, shop_bundle)))
+    assert not owned(shop_bundle) & set(keys(OFFER_KINDS[kind](batch, shop_bundle, when_of(shop_bundle))))
 
 
 def test_refills_are_of_what_was_bought_and_neither_far_off_nor_long_given_up(
@@ -83,7 +87,7 @@ def test_refills_are_of_what_was_bought_and_neither_far_off_nor_long_given_up(
         key: at for at, key in enumerate(zip(pairs.customer().tolist(), pairs.product.tolist(), strict=True))
     }
 
-    for key in keys(OFFER_KINDS["replenishment"](batch, shop_bundle)):
+    for key in keys(OFFER_KINDS["replenishment"](batch, shop_bundle, when_of(shop_bundle))):
         pair = row_of[key]
         shelf = float(shop_bundle.catalogue.shelf_life_days[key[1]])
         if np.isnan(shelf):
@@ -103,7 +107,7 @@ def test_a_product_of_known_shelf_life_is_due_by_it_and_not_by_the_gap(
     def refills(days: float) -> set[tuple[int, int]]:
         shelf = np.full(len(shop_bundle.catalogue), days, np.float32)
         bundle = replace(shop_bundle, catalogue=replace(shop_bundle.catalogue, shelf_life_days=shelf))
-        return set(keys(OFFER_KINDS["replenishment"](batch, bundle)))
+        return set(keys(OFFER_KINDS["replenishment"](batch, bundle, when_of(bundle))))
 
     pairs = shop_bundle.knowledge.pairs
     lately = {
@@ -127,14 +131,17 @@ def units_of(bundle: Bundle, key: tuple[int, int]) -> float:
     return float(pairs.quantity[at] / pairs.n_orders[at])
 
 
-def test_only_customers_silent_for_two_usual_gaps_are_won_back(batch: Batch, shop_bundle: Bundle) -> None:
+def test_won_back_are_repeat_customers_overdue_for_long_and_likely_to_stay_away(
+    batch: Batch, shop_bundle: Bundle
+) -> None:
     customers = shop_bundle.knowledge.customers
-    found = OFFER_KINDS["win_back"](batch, shop_bundle)
+    found = OFFER_KINDS["win_back"](batch, shop_bundle, when_of(shop_bundle))
     expected = []
     for row in range(len(customers)):
         silent, orders = int(customers.recency_days[row]), int(customers.frequency[row])
         gap = (int(customers.first_age_days[row]) - silent) / max(orders - 1, 1)
-        expected.append(orders >= 2 and 45 <= silent <= 365 and silent >= 2 * gap)
+        overdue = orders >= 2 and 45 <= silent <= 365 and silent >= 2 * gap
+        expected.append(overdue and float(customers.p_lapsed[row]) >= 0.5)
 
     assert lapsing(batch, shop_bundle).tolist() == expected
     assert 0 < sum(expected) < len(expected)
@@ -143,7 +150,7 @@ def test_only_customers_silent_for_two_usual_gaps_are_won_back(batch: Batch, sho
 
 def test_kept_are_the_likeliest_and_the_most_valuable_of_each_kind(batch: Batch, shop_bundle: Bundle) -> None:
     scored, catalogue = batch.scored, shop_bundle.catalogue
-    found = OFFER_KINDS["cross_sell"](batch, shop_bundle)
+    found = OFFER_KINDS["cross_sell"](batch, shop_bundle, when_of(shop_bundle))
     possible = np.flatnonzero(~scored.repeat & (scored.source["companions"] >= 0))
     margin = np.maximum(catalogue.price - catalogue.unit_cost, 0)[scored.product]
     worth = scored.p_buy * (1 - scored.p_buy) * margin
@@ -162,8 +169,8 @@ def test_what_is_popular_fills_up_only_for_customers_with_hardly_any_taste_known
     nothing = {name: np.full_like(rank, -1) for name, rank in batch.scored.source.items()}
     thin = replace(batch.scored, source=nothing | {"popular": batch.scored.source["popular"]})
 
-    personal = OFFER_KINDS["for_you"](batch, shop_bundle)
-    popular = OFFER_KINDS["for_you"](replace(batch, scored=thin), shop_bundle)
+    personal = OFFER_KINDS["for_you"](batch, shop_bundle, when_of(shop_bundle))
+    popular = OFFER_KINDS["for_you"](replace(batch, scored=thin), shop_bundle, when_of(shop_bundle))
 
     assert len(set(personal.reason.tolist())) == 1
     assert len(popular) > 0 and not set(popular.reason.tolist()) & set(personal.reason.tolist())

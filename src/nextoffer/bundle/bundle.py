@@ -14,6 +14,7 @@ from nextoffer.bundle.store import Manifest, OpenedBundle, Staging, open_folder
 from nextoffer.domain.arrays import Floats, Ints, Strings, ranges
 from nextoffer.domain.offers import Candidates
 from nextoffer.features.catalogue import Catalogue
+from nextoffer.features.diary import Calendar, Diary, Interest, Passes
 from nextoffer.features.interactions import Pairs
 from nextoffer.models.collaborative import Factors, Neighbours
 from nextoffer.models.curves import Curves
@@ -97,6 +98,7 @@ class Bundle:
     candidates: StoredCandidates
     p_newcomer: float
     manifest: Manifest | None = None
+    diary: Diary = field(default_factory=Diary)
 
     @classmethod
     def make(
@@ -109,6 +111,7 @@ class Bundle:
         taught: Taught,
         candidates: StoredCandidates,
         manifest: Manifest | None = None,
+        diary: Diary | None = None,
     ) -> Bundle:
         """Put the parts together. `p_newcomer` is the mean p_order of customers with one order."""
         once = knowledge.customers.p_order[knowledge.customers.frequency == 1]
@@ -123,6 +126,7 @@ class Bundle:
             candidates,
             p_newcomer,
             manifest,
+            diary or Diary(),
         )
 
     def customer_row(self, customer_id: str | None) -> int:
@@ -155,6 +159,7 @@ _PARTS: dict[str, tuple[type, bool]] = {
     "lifetime": (Lifetime, False),
     "segments": (Segments, False),
 }
+_DIARY: dict[str, type] = {"calendar": Calendar, "passes": Passes, "interest": Interest}
 
 
 def write_parts(staging: Staging, bundle: Bundle) -> None:
@@ -164,6 +169,8 @@ def write_parts(staging: Staging, bundle: Bundle) -> None:
     staging.write("candidates", bundle.candidates, mapped=True)
     for name, (_, mapped) in _PARTS.items():
         staging.write(name, getattr(bundle.knowledge, name), mapped=mapped)
+    for name in _DIARY:
+        staging.write(name, getattr(bundle.diary, name), mapped=True)
     taught = bundle.taught
     staging.write("up_sell", taught.up_sell, mapped=False)
     staging.write("due", taught.due.choice, mapped=False)
@@ -193,6 +200,7 @@ def read_bundle(opened: OpenedBundle) -> Bundle:
         _read_taught(opened, horizon_days),
         opened.read("candidates", StoredCandidates, True),
         manifest,
+        Diary(**{name: opened.read(name, cls, True) for name, cls in _DIARY.items()}),
     )
 
 
@@ -251,3 +259,4 @@ _NO_CURVES = Curves((), _NONE, _NONE, 0.0)
 _NO_TREES = Trees((), np.zeros(1, np.int64), _NONE, _NONE, _NONE, _NONE, _NONE, _NONE, 0.0)
 # a part forgotten here would be lost
 assert {part.name for part in fields(Knowledge)} == {"horizon_days", *_PARTS}  # noqa: S101
+assert {part.name for part in fields(Diary)} == {*_DIARY}  # noqa: S101

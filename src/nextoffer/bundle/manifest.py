@@ -18,7 +18,7 @@ import orjson
 from nextoffer.bundle.durable import REMEDY
 from nextoffer.errors import BundleCorruptError, BundleFormatError
 
-FORMAT = 2
+FORMAT = 3
 FILE_NAME = "manifest.json"
 _JSON = orjson.OPT_SORT_KEYS | orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
 

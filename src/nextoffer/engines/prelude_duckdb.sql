@@ -7,3 +7,7 @@ CREATE OR REPLACE MACRO days_between(a, b) AS
 -- Seconds from moment a to moment b.
 CREATE OR REPLACE MACRO secs(a, b) AS
     CAST((epoch_us(b) - epoch_us(a)) / 1000000 AS DOUBLE);
+
+-- The shop's calendar day of moment m, as days since 1970-01-01.
+CREATE OR REPLACE MACRO local_day(m, zone) AS
+    CAST(CAST(timezone(zone, timezone('UTC', m)) AS DATE) - DATE '1970-01-01' AS INTEGER);

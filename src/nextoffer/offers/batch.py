@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date, datetime
 
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
+from nextoffer.config import Settings
 from nextoffer.domain.arrays import Bools, Floats, Ints, best_of_each
 from nextoffer.domain.offers import KIND, REASON, Candidates
 from nextoffer.models.ranker import Scored, score_batch
@@ -23,7 +25,39 @@ class Batch:
     scored: Scored
 
 
-KindFunction = Callable[[Batch, Bundle], Candidates]
+@dataclass(frozen=True, slots=True)
+class KindSettings:
+    """The numbers kinds go by; `today` is the day of the bundle's as_of in the shop's time zone.
+
+    Parameters
+    ----------
+    abandoned_hours, abandoned_days : what was seen is left alone for so long, and forgotten after so long
+    event_days, points_days : how long before a birthday, an anniversary, the loss of points it is spoken of
+    renewal_days : how long before its end a pass is due for renewal
+    """
+
+    today: date
+    abandoned_hours: int = 24
+    abandoned_days: int = 14
+    event_days: int = 7
+    points_days: int = 14
+    renewal_days: int = 21
+
+    @classmethod
+    def of(cls, settings: Settings, as_of: datetime) -> KindSettings:
+        """What `[offers]` says, on the day of `as_of`."""
+        offers = settings.offers
+        return cls(
+            as_of.astimezone(settings.zone).date(),
+            offers.abandoned_hours,
+            offers.abandoned_days,
+            offers.event_days,
+            offers.points_days,
+            offers.renewal_days,
+        )
+
+
+KindFunction = Callable[[Batch, Bundle, KindSettings], Candidates]
 
 
 def make_batch(bundle: Bundle, rows: Ints) -> Batch:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.offers import Candidates
-from nextoffer.offers.batch import Batch, proposals
+from nextoffer.offers.batch import Batch, KindSettings, proposals
 
 
-def candidates(batch: Batch, bundle: Bundle) -> Candidates:
+def candidates(batch: Batch, bundle: Bundle, when: KindSettings) -> Candidates:
     """Products bought in the same basket as the customer's recent purchases."""
     scored = batch.scored
     chosen = ~scored.repeat & (scored.source["companions"] >= 0)

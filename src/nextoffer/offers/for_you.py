@@ -6,12 +6,12 @@ import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.offers import Candidates
-from nextoffer.offers.batch import Batch, proposals
+from nextoffer.offers.batch import Batch, KindSettings, proposals
 
 ENOUGH = 3  # personal proposals a customer needs before nothing is filled up with what is popular
 
 
-def candidates(batch: Batch, bundle: Bundle) -> Candidates:
+def candidates(batch: Batch, bundle: Bundle, when: KindSettings) -> Candidates:
     """Collaborative filtering by factors and by similar products, else popular products."""
     scored = batch.scored
     personal = ~scored.repeat & ((scored.source["factors"] >= 0) | (scored.source["similar"] >= 0))

@@ -33,16 +33,18 @@ from nextoffer.domain.offers import (
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.models.fresh import Moment
 from nextoffer.offers import live
-from nextoffer.offers.batch import KindFunction, make_batch
+from nextoffer.offers.batch import KindFunction, KindSettings, make_batch
 from nextoffer.offers.choosing import NOTHING, Context, Policy
 from nextoffer.offers.ranking import choose
 from nextoffer.offers.reasons import reason_of
 
 
-def score(bundle: Bundle, rows: Ints, kinds: Mapping[str, KindFunction]) -> Candidates:
+def score(
+    bundle: Bundle, rows: Ints, kinds: Mapping[str, KindFunction], when: KindSettings | None = None
+) -> Candidates:
     """Every offer that could be made to the customers at `rows`: heavy, nightly, pure."""
-    batch = make_batch(bundle, rows)
-    found = Candidates.concat([candidates(batch, bundle) for candidates in kinds.values()])
+    batch, when = make_batch(bundle, rows), when or KindSettings(bundle.as_of.date())
+    found = Candidates.concat([candidates(batch, bundle, when) for candidates in kinds.values()])
     return found.take(np.lexsort((found.product, found.kind, found.customer)))
 
 

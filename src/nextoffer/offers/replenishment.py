@@ -11,13 +11,13 @@ from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.offers import Candidates
 from nextoffer.models.due import due_window, p_due
-from nextoffer.offers.batch import Batch, best_few
+from nextoffer.offers.batch import Batch, KindSettings, best_few
 
 WINDOW_SHARE = 0.9  # of the ways the wait can end: a window opens once one in twenty has
 LATEST_SHARE = 3.0  # a product not bought for three usual gaps is no habit any more
 
 
-def candidates(batch: Batch, bundle: Bundle) -> Candidates:
+def candidates(batch: Batch, bundle: Bundle, when: KindSettings) -> Candidates:
     """Pairs bought on two or more days, or of known shelf life, whose window opens, and whose usual gap is over,
     within half a horizon: the reason must convince whoever reads it."""
     model, knowledge, pairs = bundle.taught.due, bundle.knowledge, bundle.knowledge.pairs

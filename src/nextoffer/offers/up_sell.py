@@ -9,10 +9,10 @@ from __future__ import annotations
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.offers import Candidates
 from nextoffer.models.up_sell import score_steps
-from nextoffer.offers.batch import Batch, best_few
+from nextoffer.offers.batch import Batch, KindSettings, best_few
 
 
-def candidates(batch: Batch, bundle: Bundle) -> Candidates:
+def candidates(batch: Batch, bundle: Bundle, when: KindSettings) -> Candidates:
     """Never-bought products of the same family as a recent purchase, 1.1 to 1.6 times its price.
 
     A step is taken on what both usually cost; it is offered only if it is the dearer today too.

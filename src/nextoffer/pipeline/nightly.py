@@ -24,9 +24,11 @@ from nextoffer.domain.offers import Candidates
 from nextoffer.errors import BundleError, NoBundleError, TooLittleHistoryError
 from nextoffer.features.build import known_catalogue
 from nextoffer.features.catalogue import Catalogue, read_languages
+from nextoffer.features.diary import Diary, read_diary
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.recipe import Before, Kitchen, Past, learn_all
 from nextoffer.models.taught import TOO_SHORT, Taught, can_score
+from nextoffer.offers.batch import KindSettings
 from nextoffer.offers.recommend import score
 from nextoffer.pipeline.gate import Verdict, gate
 from nextoffer.pipeline.selftest import self_test_of, verify_self_test
@@ -91,7 +93,10 @@ def train(
         with watch.stage("learn"):
             learned = learn_all(kitchen, as_of, _left_by(before, as_of))
         with watch.stage("score"):
-            bundle = score_all(kitchen, as_of, learned.customer_ids, learned.knowledge, taught)
+            when = KindSettings.of(settings, as_of)
+            diary = diary_of(kitchen, as_of, learned.customer_ids, settings.timezone, when)
+            parts = learned.customer_ids, learned.knowledge, taught, diary
+            bundle = score_all(kitchen, as_of, *parts, when)
         with watch.stage("publish"):
             quality = verdict.quality | taught.to_json() | learned.quality
             manifest = _manifest(settings, as_of, history, bundle, quality, watch)
@@ -165,8 +170,29 @@ def check(settings: Settings, progress: Progress = quiet) -> Iterator[History]:
         yield load_history(settings, folder / "history", progress)
 
 
+def diary_of(kitchen: Kitchen, as_of: datetime, ids: Strings, timezone: str, when: KindSettings) -> Diary:
+    """Days, passes and interest of the customers, from the canonical tables."""
+    return read_diary(
+        kitchen.engine,
+        kitchen.scratch / "diary",
+        ids,
+        kitchen.catalogue.ids,
+        as_of,
+        timezone,
+        kitchen.horizon_days,
+        when.abandoned_days,
+        when.abandoned_hours,
+    )
+
+
 def score_all(
-    kitchen: Kitchen, as_of: datetime, ids: Strings, knowledge: Knowledge, taught: Taught
+    kitchen: Kitchen,
+    as_of: datetime,
+    ids: Strings,
+    knowledge: Knowledge,
+    taught: Taught,
+    diary: Diary,
+    when: KindSettings,
 ) -> Bundle:
     """Tonight's bundle: every customer's candidates, scored block by block on all cores."""
     from joblib import Parallel, delayed, effective_n_jobs
@@ -179,17 +205,18 @@ def score_all(
         knowledge,
         taught,
     )
-    bare = Bundle.make("", as_of, *parts, StoredCandidates.of(nothing, len(ids)))
+    bare = Bundle.make("", as_of, *parts, StoredCandidates.of(nothing, len(ids)), diary=diary)
 
     def score_block(start: int) -> Candidates:
         rows = np.arange(start, min(start + BLOCK, len(ids)))
-        found = score(bare, rows, OFFER_KINDS)
+        found = score(bare, rows, OFFER_KINDS, when)
         return Candidates(found.customer + np.int32(start), *(getattr(found, n) for n in found.__slots__[1:]))
 
     jobs = Parallel(n_jobs=effective_n_jobs(-1), prefer="threads", return_as="generator")
     with threadpool_limits(1, "blas"):  # one limit for all threads: each setting its own would race
         blocks = list(jobs(delayed(score_block)(start) for start in range(0, len(ids), BLOCK)))
-    return Bundle.make("", as_of, *parts, StoredCandidates.of(Candidates.concat(blocks), len(ids)))
+    stored = StoredCandidates.of(Candidates.concat(blocks), len(ids))
+    return Bundle.make("", as_of, *parts, stored, diary=diary)
 
 
 def peak_rss_mb() -> float:
