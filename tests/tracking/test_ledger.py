@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -23,18 +22,6 @@ from nextoffer.tracking.schema import Decision, Event, Order
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LONDON = ZoneInfo("Europe/London")
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'var' / 'ledger.sqlite'}"
-
-
-@pytest.fixture
-def ledger(url: str) -> Iterator[Ledger]:
-    ledger = open_ledger(url)
-    yield ledger
-    ledger.close()
 
 
 def sent(name: str, unit: str = "ann", at: datetime = NOON, **fields: object) -> Decision:
@@ -183,6 +170,18 @@ def test_tables_come_out_as_typed_columns_even_when_empty(ledger: Ledger) -> Non
     assert ledger.decisions().num_rows == 0
 
 
+def test_rows_come_in_the_order_of_their_bytes_whatever_the_databases_language(ledger: Ledger) -> None:
+    names = ["B", "a", "C", "b", "Ä", "_", "é", "жук"]
+    ledger.assign(Experiment(), names, NOON)
+    ledger.record_events([bought(name, tea=1) for name in names])
+    ledger.record_decisions([sent(name, name, campaign="c", run_on=date(2026, 3, 10)) for name in names])
+
+    expected = sorted(names, key=str.encode)
+    assert ledger.assignments(Experiment())["unit_id"].to_pylist() == expected
+    assert ledger.orders()["order_id"].to_pylist() == expected
+    assert [d.unit_id for d in ledger.decisions_of_run("c", date(2026, 3, 10))] == expected
+
+
 def test_a_window_is_half_open(ledger: Ledger) -> None:
     ledger.record_events([bought(f"o{hour}", at=NOON + timedelta(hours=hour), tea=1) for hour in range(3)])
 
@@ -192,7 +191,8 @@ def test_a_window_is_half_open(ledger: Ledger) -> None:
     assert ledger.events(NOON + timedelta(hours=2)).num_rows == 1
 
 
-def test_sqlite_runs_as_the_house_rules(ledger: Ledger, url: str, tmp_path: Path) -> None:
+def test_sqlite_runs_as_the_house_rules(sqlite_ledger: Ledger, tmp_path: Path) -> None:
+    ledger = sqlite_ledger
     ledger.record_decisions([sent("d1")])
     log = tmp_path / "var" / "ledger.sqlite-wal"
     assert log.stat().st_size > 0
@@ -277,13 +277,13 @@ def test_every_acknowledged_batch_survives_a_kill(url: str) -> None:
     assert len(kept) % 10 == 0  # a batch is there whole or not at all
 
 
-def test_a_newer_ledger_is_refused(url: str, tmp_path: Path) -> None:
-    open_ledger(url).close()
-    with sqlite3.connect(tmp_path / "var" / "ledger.sqlite") as connection:
-        connection.execute("UPDATE schema_version SET version = 99")
-    connection.close()
+def test_a_newer_ledger_is_refused(url: str) -> None:
+    ledger = open_ledger(url)
+    with ledger._engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE schema_version SET version = 99")
+    ledger.close()
 
-    with pytest.raises(LedgerError, match=r"has format 99; this nextoffer reads up to 1. Upgrade nextoffer"):
+    with pytest.raises(LedgerError, match=r"has format 99; this nextoffer reads up to 2. Upgrade nextoffer"):
         open_ledger(url)
 
 
@@ -303,7 +303,8 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         open_ledger(f"sqlite:///{tmp_path / 'file' / 'ledger.sqlite'}")
 
 
-def test_a_full_disk_loses_nothing_that_was_acknowledged_and_says_so(ledger: Ledger) -> None:
+def test_a_full_disk_loses_nothing_that_was_acknowledged_and_says_so(sqlite_ledger: Ledger) -> None:
+    ledger = sqlite_ledger
     ledger.record_events([Event("e0", "detail-page-view", NOON, "ann")])
     big = [Event(f"e{n}", "detail-page-view", NOON, "ann", payload={"x": "y" * 9_000}) for n in range(1, 50)]
     with ledger._engine.connect() as connection:  # SQLite answers as on a full disk beyond so many pages
@@ -318,10 +319,10 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged_and_says_so(ledger: Led
 
 
 def test_a_locked_ledger_says_who_to_look_for(
-    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("nextoffer.tracking.database.BUSY_SECONDS", 0.05)
-    ledger = open_ledger(url)
+    ledger = open_ledger(sqlite_url)
     other = sqlite3.connect(tmp_path / "var" / "ledger.sqlite", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
 
@@ -348,7 +349,10 @@ def test_a_password_never_reaches_a_message() -> None:
     assert "s3cret" not in str(caught.value)
 
 
-def test_many_writers_on_an_old_sqlite_are_warned(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_writers_on_an_old_sqlite_are_warned(
+    sqlite_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = sqlite_ledger
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 40, 1))
     assert ledger.concurrency_warning(1) is None
     assert "PostgreSQL" in str(ledger.concurrency_warning(2))

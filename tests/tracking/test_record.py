@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextoffer.errors import BadRecordError, MissingFileError
-from nextoffer.tracking.ledger import Ledger, open_ledger
+from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.record import RecordReport, parse_event, record_file
 
 LONDON = ZoneInfo("Europe/London")
@@ -39,13 +38,6 @@ ORDER: dict[str, Any] = {
         ],
     },
 }
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
-    yield ledger
-    ledger.close()
 
 
 def test_an_event_without_zone_is_the_shops_local_time() -> None:

@@ -9,10 +9,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, insert, make_url, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    create_engine,
+    event,
+    func,
+    insert,
+    inspect,
+    make_url,
+    select,
+    update,
+)
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from nextoffer.errors import LedgerError
+from nextoffer.tracking import migrations
 from nextoffer.tracking.schema import SCHEMA_VERSION, metadata, schema_version
 
 BUSY_SECONDS = 30
@@ -31,8 +44,12 @@ def connect(url: str, *, checkpoints: bool) -> Engine:
     target = _parsed(url)
     with explained(target):
         engine = _engine(target, checkpoints)
-        with _alone(target):
-            _prepare(engine)
+        try:
+            with _alone(target):
+                _prepare(engine)
+        except BaseException:
+            engine.dispose()
+            raise
     return engine
 
 
@@ -146,24 +163,46 @@ def _alone(target: URL) -> Iterator[None]:
 
 
 def _prepare(engine: Engine) -> None:
+    """Make the tables of a new ledger, or bring an older one to today's format; usually there is nothing to do."""
     if engine.dialect.name == "sqlite":
         raw = engine.raw_connection()
         try:
             raw.cursor().execute("PRAGMA journal_mode = WAL").close()
         finally:
             raw.close()
-    with writing(engine) as connection:
-        if engine.dialect.name == "postgresql":  # what the lock file is to SQLite
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        metadata.create_all(connection)
-        versions = connection.execute(select(schema_version.c.version)).scalars().all()
-        if not versions:
-            connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
-    if versions and max(versions) > SCHEMA_VERSION:
+    with reading(engine) as connection:
+        version = _version(connection)
+    if version is None or version < SCHEMA_VERSION:
+        with writing(engine) as connection:
+            if engine.dialect.name == "postgresql":  # what the lock file is to SQLite
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            version = _migrated(connection, _version(connection))
+    if version > SCHEMA_VERSION:
         raise LedgerError(
-            f"the ledger {_shown(engine.url)} has format {max(versions)}; this nextoffer reads up to "
+            f"the ledger {_shown(engine.url)} has format {version}; this nextoffer reads up to "
             f"{SCHEMA_VERSION}. Upgrade nextoffer, or name another `store` in nextoffer.toml."
         )
+
+
+def _migrated(connection: Connection, version: int | None) -> int:
+    """The format after making or upgrading the tables; another process may have done it while we waited."""
+    if version is not None and version >= SCHEMA_VERSION:
+        return version
+    if version is None:
+        metadata.create_all(connection)
+        migrations.stamp(connection, SCHEMA_VERSION)
+        connection.execute(insert(schema_version).values(version=SCHEMA_VERSION))
+    else:
+        migrations.upgrade(connection, version)
+        connection.execute(update(schema_version).values(version=SCHEMA_VERSION))
+    return SCHEMA_VERSION
+
+
+def _version(connection: Connection) -> int | None:
+    """The format of the ledger's tables; None if there are none yet."""
+    if not inspect(connection).has_table(schema_version.name):
+        return None
+    return connection.execute(select(func.max(schema_version.c.version))).scalar()
 
 
 def _file_of(target: URL) -> Path | None:

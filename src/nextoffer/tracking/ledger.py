@@ -171,7 +171,7 @@ class Ledger:
         query = (
             select(table)
             .where(table.c.campaign == campaign, table.c.run_on == run_on.isoformat())
-            .order_by(table.c.unit_id, table.c.decision_id)
+            .order_by(*queries.by_bytes(self._engine, table.c.unit_id, table.c.decision_id))
         )
         with database.reading(self._engine) as connection:
             return [schema.decision_of(dict(row)) for row in connection.execute(query).mappings()]
@@ -239,7 +239,7 @@ class Ledger:
                 table.c.type.in_(_SEEN),
                 table.c.product_id.is_not(None),
             )
-            .order_by(table.c.at.desc(), table.c.event_id)
+            .order_by(table.c.at.desc(), *queries.by_bytes(self._engine, table.c.event_id))
             .limit(limit)
         )
         with database.reading(self._engine) as connection:
@@ -255,7 +255,7 @@ class Ledger:
         query = (
             select(table.c.unit_id, table.c.group, table.c.assigned_at)
             .where(table.c.experiment == experiment.name, table.c.version == experiment.version)
-            .order_by(table.c.unit_id)
+            .order_by(*queries.by_bytes(self._engine, table.c.unit_id))
         )
         return queries.pull(self._engine, query)
 
@@ -272,7 +272,9 @@ class Ledger:
         return self._window(schema.orders, since, until)
 
     def _window(self, table: Table, since: datetime | None, until: datetime | None) -> pa.Table:
-        query = select(table).order_by(table.c.at, *table.primary_key.columns)
+        query = select(table).order_by(
+            *queries.by_bytes(self._engine, table.c.at, *table.primary_key.columns)
+        )
         if since is not None:
             query = query.where(table.c.at >= schema.to_micros(since))
         if until is not None:

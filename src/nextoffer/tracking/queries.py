@@ -17,6 +17,7 @@ from nextoffer.tracking import database, schema
 
 CHUNK = 5_000  # ids per query: well below every database's limit of parameters
 PULL = 50_000  # rows per Arrow batch
+_MOMENTS = frozenset({"at", "assigned_at", "rolled_back_at", "valid_from", "valid_until"})
 
 
 def assigned(connection: Connection, experiment: Experiment, units: Sequence[str]) -> dict[str, str]:
@@ -83,6 +84,13 @@ def on_days(table: Table, first: date, last: date, zone: tzinfo) -> ColumnElemen
     )
 
 
+def by_bytes(engine: Engine, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """The columns to order by so that texts come in the same order on every database: that of their bytes."""
+    if engine.dialect.name != "postgresql":
+        return list(columns)
+    return [column.collate("C") if column.type.python_type is str else column for column in columns]
+
+
 def aware(moment: datetime) -> datetime:
     """The moment with its zone; without one it is UTC."""
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
@@ -90,7 +98,7 @@ def aware(moment: datetime) -> datetime:
 
 def arrow_type(column: ColumnElement[Any]) -> pa.DataType:
     """The Arrow type of a column of the ledger."""
-    if column.name in ("at", "assigned_at"):
+    if column.name in _MOMENTS:
         return pa.timestamp("us")
     return pa.int64() if column.type.python_type is int else pa.string()
 

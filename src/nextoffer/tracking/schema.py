@@ -12,9 +12,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TREATED, HOLDOUT = "treated", "holdout"
 
 metadata = MetaData()
@@ -68,6 +68,48 @@ orders = Table(
     Column("currency", String, nullable=False),
     Column("lines", Text, nullable=False),
     Index("orders_of_unit", "unit_id", "at"),
+)
+codes = Table(
+    "codes",
+    metadata,
+    Column("code", String, primary_key=True),
+    Column("unit_id", String, nullable=False),
+    Column("offer_id", String, nullable=False),
+    Column("decision_id", String),
+    Column("campaign", String),
+    Column("run_on", String),
+    Column("product_id", String),  # what the incentive is taken off; null = the whole basket
+    Column("incentive", Text, nullable=False),
+    Column("min_order", BigInteger, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("valid_from", BigInteger, nullable=False),
+    Column("valid_until", BigInteger, nullable=False),  # the first moment at which it is not valid
+    Column("max_uses", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
+    Column("quota_key", String),
+    UniqueConstraint("unit_id", "offer_id", name="code_of_offer"),
+    Index("codes_of_run", "campaign", "run_on"),
+)
+redemptions = Table(
+    "redemptions",
+    metadata,
+    Column("code", String, primary_key=True),
+    Column("order_id", String, primary_key=True),
+    Column("unit_id", String, nullable=False),
+    Column("quota_key", String),
+    Column("at", BigInteger, nullable=False),
+    Column("discount", BigInteger, nullable=False),
+    Column("rolled_back_at", BigInteger),
+    Index("redemptions_of_unit", "unit_id", "at"),
+    Index("redemptions_of_key", "quota_key", "unit_id"),
+)
+quotas = Table(  # how often an incentive may be used: by everybody (unit_id is empty), and by one customer
+    "quotas",
+    metadata,
+    Column("quota_key", String, primary_key=True),
+    Column("unit_id", String, primary_key=True),
+    Column("quota", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
 )
 
 
