@@ -1,9 +1,13 @@
-"""nextoffer.toml -> frozen Settings. `sections` says what may stand in it, `load` reads and checks it."""
+"""nextoffer.toml -> frozen Settings: `sections` says what may stand in it, `load` reads and checks it.
 
-from nextoffer.config.base import Channel, Format, Incentive, Kind, Language, Section, nearest
+offers.toml -> the marketer's rules: `rules`.
+"""
+
+from nextoffer.config.base import Channel, Format, Incentive, Kind, Language, Section, Segment, nearest
 from nextoffer.config.incentives import IncentiveTerms
 from nextoffer.config.load import load_settings, parse_settings, read_secrets
 from nextoffer.config.priors import DEFAULT_PRIORS, Prior, Value
+from nextoffer.config.rules import Audience, Rule, inline_incentives, load_rules
 from nextoffer.config.sections import (
     Campaign,
     Contact,
@@ -24,6 +28,7 @@ from nextoffer.config.sections import (
 
 __all__ = [
     "DEFAULT_PRIORS",
+    "Audience",
     "Campaign",
     "Channel",
     "Contact",
@@ -42,12 +47,16 @@ __all__ = [
     "Placement",
     "Prior",
     "Programme",
+    "Rule",
     "Secrets",
     "Section",
+    "Segment",
     "Settings",
     "Source",
     "Texts",
     "Value",
+    "inline_incentives",
+    "load_rules",
     "load_settings",
     "nearest",
     "parse_settings",

@@ -14,8 +14,19 @@ Kind = Literal[
 ]
 Incentive = Literal["none", "percent", "amount", "fixed_price", "free_shipping", "gift", "points"]
 Channel = Literal["email", "push", "ads", "site"]
-Format = Literal["csv", "mailchimp", "unisender", "fcm"]
+Format = Literal["csv", "mailchimp", "unisender", "fcm", "meta", "google", "yandex"]
 Language = Literal["en", "ru"]
+Segment = Literal[
+    "champions",
+    "loyal",
+    "potential_loyalist",
+    "new",
+    "promising",
+    "needs_attention",
+    "at_risk",
+    "hibernating",
+    "lost",
+]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]

@@ -53,7 +53,7 @@ def parse_settings(
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
-        faults += [_fault(dict(item), document) for item in error.errors()]
+        faults += [fault_line(dict(item), Settings) for item in error.errors()]
         raise ConfigError(where, faults) from None
     if faults:
         raise ConfigError(where, faults)
@@ -99,8 +99,17 @@ def _resolved(settings: Settings, folder: Path) -> Settings:
             "models_dir": folder / settings.models_dir,
             "store": store,
             "engine": engine,
+            "offers_file": _offers_file(settings, folder),
         }
     )
+
+
+def _offers_file(settings: Settings, folder: Path) -> Path | None:
+    """The marketer's rules: the file named, else the offers.toml that lies beside, if there is one."""
+    beside = folder / "offers.toml"
+    if settings.offers_file is not None:
+        return folder / settings.offers_file
+    return beside if beside.is_file() else None
 
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
@@ -126,12 +135,12 @@ def _fill_in(node: Any, environ: Mapping[str, str], faults: list[str]) -> Any:
     return _VARIABLE.sub(value_of, node)
 
 
-def _fault(error: dict[str, Any], document: Mapping[str, Any]) -> str:
-    """One line for one fault: where, what it is, what to do."""
+def fault_line(error: dict[str, Any], root: type[Section]) -> str:
+    """One line for one fault of a document that `root` describes: where, what it is, what to do."""
     path = [str(part) for part in error["loc"] if part != "[key]"]
     key = ".".join(path)
     if error["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
+        known = _known_keys(path[:-1], root)
         return f"{key}: unknown key{nearest(path[-1], known)}"
     if error["type"] == "missing":
         return f"{key}: required, but absent"
@@ -141,9 +150,8 @@ def _fault(error: dict[str, Any], document: Mapping[str, Any]) -> str:
     return f"{key}: {message[:1].lower()}{message[1:]}{shown}" if key else message
 
 
-def _known_keys(path: list[str]) -> list[str]:
+def _known_keys(path: list[str], section: type[Section]) -> list[str]:
     """Keys the schema knows at `path`, e.g. ["history", "orders"] or ["campaigns", "any-name"]."""
-    section: type[Section] = Settings
     parts = iter(path)
     for part in parts:
         field = section.model_fields.get(part)
@@ -153,7 +161,7 @@ def _known_keys(path: list[str]) -> list[str]:
         if get_origin(field.annotation) is dict:
             next(parts, None)  # the free name of one table among several
         section = inner
-    return list(section.model_fields)
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
 def _section_of(annotation: Any) -> type[Section] | None:

@@ -7,7 +7,9 @@ amounts that are accounted for (`line_discount`, `order_discount`, `revenue`, `c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from nextoffer.config import Segment
 
 ColumnType = Literal[
     "id", "text", "quantity", "price", "money", "moment", "date", "integer", "number", "flag"
@@ -156,14 +158,4 @@ TABLES: dict[str, Table] = {
     table.name: table for table in (ORDERS, PRODUCTS, CUSTOMERS, INTERACTIONS, SUBSCRIPTIONS, SURVEYS)
 }
 EVENTS = ("detail-page-view", "add-to-cart", "remove-from-cart")
-SEGMENTS = (
-    "champions",
-    "loyal",
-    "potential_loyalist",
-    "new",
-    "promising",
-    "needs_attention",
-    "at_risk",
-    "hibernating",
-    "lost",
-)
+SEGMENTS: tuple[str, ...] = get_args(Segment)
