@@ -275,13 +275,18 @@ def _codes(kinds: Iterable[str] | None) -> tuple[int, ...] | None:
     return tuple(KIND[kind] for kind in asked)
 
 
+def _prices(minor: np.ndarray, unit: float) -> pa.Array:
+    """Currency units; null where there is no product."""
+    return pa.array(minor / unit, mask=minor < 0)
+
+
 def _offers(shop: OpenShop, rows: np.ndarray, slates: Slates) -> pa.Table:
     bundle = shop.bundle
     unit = 10.0 ** minor_digits(bundle.catalogue.currency)
     ids = bundle.customer_ids.ids.to_arrow()
-    products = pa.array(slates.product)
-    percent = np.round(slates.level * 100, 6)
-    named = [f"percent {level:g}" if level > 0 else "none" for level in np.unique(percent)]
+    products = pa.array(slates.product, mask=slates.product < 0)
+    prices = {name: _prices(getattr(slates, name), unit) for name in ("list_price", "final_price")}
+    menu = shop.policy.menu
     return pa.table(
         {
             "customer_id": ids.take(pa.array(rows[slates.customer])),
@@ -289,9 +294,10 @@ def _offers(shop: OpenShop, rows: np.ndarray, slates: Slates) -> pa.Table:
             "kind": _words(KINDS, slates.kind),
             "product_id": bundle.catalogue.ids.to_arrow().take(products),
             "title": bundle.catalogue.title.to_arrow().take(products),
-            "list_price": slates.list_price / unit,
-            "final_price": slates.final_price / unit,
-            "incentive": _words(named, np.unique(percent, return_inverse=True)[1]),
+            **prices,
+            "incentive": pa.array([menu.text(row) for row in range(len(menu))]).take(
+                pa.array(slates.incentive)
+            ),
             "p_buy": slates.p_buy,
             "expected_profit": slates.expected_profit,
             "reason_code": _words(REASONS, slates.reason),

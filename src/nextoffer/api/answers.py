@@ -25,7 +25,10 @@ class IncentiveModel(_Answer):
     """What the customer gains: `{"type": "none"}`, or `{"type": "percent", "value": "10"}`."""
 
     type: Incentive
-    value: str | None = None
+    value: str | None = Field(default=None, description="percent, money, or number of points")
+    product_id: str | None = Field(default=None, description="the gift")
+    scope: Literal["basket"] | None = Field(default=None, description="absent: it is taken off this product")
+    min_order: str | None = Field(default=None, pattern=MONEY, description="least value of the order")
 
 
 class ReasonModel(_Answer):
@@ -41,13 +44,14 @@ class OfferModel(_Answer):
 
     offer_id: str
     kind: Kind
-    product_id: str
+    product_id: str | None = Field(description="null: an offer on the whole basket")
     title: str
     url: str | None
     image_url: str | None
-    list_price: str = Field(pattern=MONEY)
-    final_price: str = Field(pattern=MONEY, description="what the customer pays, incentive taken off")
+    list_price: str | None = Field(pattern=MONEY)
+    final_price: str | None = Field(pattern=MONEY, description="what the customer pays, incentive taken off")
     incentive: IncentiveModel
+    incentive_text: str = Field(description="the incentive in the customer's language; empty for none")
     code: str | None = Field(description="code to redeem the incentive with, if one is needed")
     valid_until: str = Field(description="RFC 3339, UTC")
     p_buy: float | None = Field(
@@ -57,14 +61,23 @@ class OfferModel(_Answer):
         default=None, pattern=MONEY, description="what making this offer is expected to add. Server key only"
     )
     reason: ReasonModel
+    rule: str | None = Field(
+        default=None, description="the rule of offers.toml it comes from. Server key only"
+    )
+    terms: dict[str, float] | None = Field(
+        default=None, description="what expected_profit is the sum of, with explain=true. Server key only"
+    )
 
 
 class DroppedModel(_Answer):
-    """A candidate that was not offered, and the rule that dropped it."""
+    """A candidate that was not offered, the rule that dropped it, and what it was worth."""
 
     kind: Kind
-    product_id: str
+    product_id: str | None
     reason: str
+    incentive: IncentiveModel
+    expected_profit: str = Field(pattern=MONEY)
+    terms: dict[str, float] = Field(description="they add up to expected_profit")
 
 
 class ExperimentModel(_Answer):
@@ -91,6 +104,10 @@ class SlateModel(_Answer):
     )
     offers: list[OfferModel] = Field(description="best first; empty for the holdout")
     dropped: list[DroppedModel] | None = Field(default=None, description="with explain=true; server key only")
+    propensities: dict[str, dict[str, float]] | None = Field(
+        default=None,
+        description="with explain=true: the chance every incentive, and no offer, had for what was drawn",
+    )
 
 
 class RelatedProductModel(_Answer):
@@ -224,6 +241,7 @@ OFFER_EXAMPLE: Final[Json] = {
     "list_price": "2.55",
     "final_price": "2.55",
     "incentive": {"type": "none"},
+    "incentive_text": "",
     "code": None,
     "valid_until": "2026-12-06T00:00:00Z",
     "p_buy": 0.31,

@@ -31,8 +31,7 @@ class OpenedShop:
 
     def recommend(self, request: SlateRequest, now: datetime) -> Slate:
         """The ranked offers of one customer."""
-        zone, valid_days = self.settings.zone, self.settings.offers.valid_days
-        return recommend(self.bundle, self.policy, request, now, zone, valid_days)
+        return recommend(self.bundle, self.policy, request, now)
 
     def related(self, product_id: str, kind: str, n: int, language: str) -> list[RelatedProduct] | None:
         """Products that go with one product and can be sold now, best first; None if it is not known."""

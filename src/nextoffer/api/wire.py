@@ -19,7 +19,7 @@ from nextoffer.api.problems import RefusedError
 from nextoffer.api.service import RelatedProduct
 from nextoffer.config import Kind
 from nextoffer.domain.money import to_minor
-from nextoffer.domain.offers import Slate, SlateRequest
+from nextoffer.domain.offers import Slate, SlateRequest, dropped_json
 
 MAX_BODY_BYTES: Final = 1_000_000
 MAX_N: Final = 100
@@ -157,6 +157,7 @@ def slate_request(
         max_price=None if chosen.max_price is None else to_minor(chosen.max_price, currency),
         language=language,
         explain=asked.explain,
+        placement=asked.placement,
     )
 
 
@@ -202,7 +203,7 @@ def refuse_mangled(text: str, field: str) -> None:
         raise RefusedError("invalid-encoding", "The URL is not valid UTF-8.", field)
 
 
-SERVER_ONLY_FIELDS: Final = frozenset({"p_buy", "expected_profit"})
+SERVER_ONLY_FIELDS: Final = frozenset({"p_buy", "expected_profit", "terms", "rule"})
 
 
 def slate_body(
@@ -231,10 +232,9 @@ def slate_body(
     body["fallback"] = slate.fallback
     body["offers"] = offers
     if explain and experiment is not None:
-        body["dropped"] = [
-            {"kind": drop.kind, "product_id": drop.product_id, "reason": drop.reason}
-            for drop in slate.dropped
-        ]
+        body["dropped"] = [dropped_json(drop, slate.currency) for drop in slate.dropped]
+        if slate.propensities:
+            body["propensities"] = slate.propensities
     return body
 
 

@@ -80,12 +80,12 @@ class StoredCandidates:
         counts = self.indptr[rows + 1] - self.indptr[rows]
         at = ranges(self.indptr[rows], counts)
         position = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
-        return Candidates(
+        return Candidates.learned(
             position, self.kind[at], self.product[at], self.because[at], self.reason[at], self.p_buy[at]
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Bundle:
     """What one night learned. Never changed after it was made; opened by the API, the export and the CLI."""
 

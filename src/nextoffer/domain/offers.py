@@ -5,49 +5,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
-from nextoffer.config import Incentive, Kind
 from nextoffer.domain.arrays import Bools, Floats, Ints
+from nextoffer.domain.kinds import DROP, DROPS, INCENTIVES, KIND, KINDS, REASON, REASONS, TERMS
 from nextoffer.domain.money import minor_digits, to_wire
 
-KINDS: tuple[str, ...] = get_args(Kind)
-INCENTIVES: tuple[str, ...] = get_args(Incentive)
-KIND = {kind: code for code, kind in enumerate(KINDS)}
-
-REASONS: tuple[str, ...] = (
-    "due-for-refill",  # replenishment
-    "bought-together",  # cross_sell: companion of something bought lately
-    "goes-with-cart",  # cross_sell: companion of something in the cart
-    "bought-lately",  # cross_sell: companion of something bought since the bundle was made
-    "step-up",  # up_sell
-    "similar-customers",  # for_you: collaborative filtering
-    "like-viewed",  # for_you: similar to something viewed now
-    "popular-now",  # for_you: nothing personal is known
-    "we-miss-you",  # win_back
-    "runs-out",  # replenishment: by the shelf life of what was bought (last, so that older codes keep theirs)
-)
-REASON = {reason: code for code, reason in enumerate(REASONS)}
-
-# In the order the rules are asked: the first that fails gives the code.
-DROPS: tuple[str, ...] = (
-    "filtered",
-    "hidden",
-    "restricted",
-    "out-of-stock",
-    "bought-recently",
-    "margin-floor",
-    "in-cart",
-    "contact-cap",
-    # not eligibility, but why an eligible offer is still not on the slate
-    "low-value",
-    "same-product",
-    "kind-full",
-    "slate-full",
-)
-DROP = {reason: code for code, reason in enumerate(DROPS)}
+__all__ = [
+    "DROP",
+    "DROPS",
+    "INCENTIVES",
+    "KIND",
+    "KINDS",
+    "REASON",
+    "REASONS",
+    "TERMS",
+    "Candidates",
+    "Dropped",
+    "Offer",
+    "Reason",
+    "Slate",
+    "SlateRequest",
+    "Slates",
+    "dropped_json",
+    "offer_json",
+    "offer_of",
+    "utc_text",
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,10 +44,11 @@ class Candidates:
     ----------
     customer : (n,) int32 position of the customer in the batch
     kind : (n,) int8 index into KINDS
-    product : (n,) int32 row of the bundle's products
+    product : (n,) int32 row of the bundle's products, −1 for an offer on the whole basket
     because : (n,) int32 row of the product that gave rise to it, −1 if none
     reason : (n,) int8 index into REASONS
-    p_buy : (n,) float32 P(bought within the horizon, no offer made)
+    p_buy : (n,) float32 P(bought within the horizon, no offer made); of any order for the whole basket
+    rule : (n,) int16 row of the marketer's rules (offers.toml), −1 for what was learned
     """
 
     customer: Ints
@@ -70,9 +57,17 @@ class Candidates:
     because: Ints
     reason: Ints
     p_buy: Floats
+    rule: Ints
 
     def __len__(self) -> int:
         return len(self.customer)
+
+    @classmethod
+    def learned(
+        cls, customer: Ints, kind: Ints, product: Ints, because: Ints, reason: Ints, p_buy: Floats
+    ) -> Candidates:
+        """Candidates of the built-in and plugged-in kinds: no rule of a marketer stands behind them."""
+        return cls(customer, kind, product, because, reason, p_buy, np.full(len(product), -1, np.int16))
 
     def take(self, rows: Ints | Bools) -> Candidates:
         """The rows chosen by positions or by a mask."""
@@ -88,8 +83,10 @@ class Candidates:
 class Slates:
     """Ranked offers of a batch of customers, one row each, sorted by customer and rank.
 
-    Money columns are integer minor units; `expected_profit` is float64 in currency units, `level` the share
-    of the price given away (0 for no incentive).
+    Money columns are integer minor units, −1 where there is no product; `expected_profit` is float64 in currency
+    units and the sum of `terms` (n, n_terms), one column for each of TERMS. `incentive` is a row of the menu,
+    `cost` the expected cost of it in currency units. `propensity` is the chance that this incentive was chosen (1
+    without exploration). The dropped have the value of the incentive that stood longest.
     """
 
     customer: Ints
@@ -98,15 +95,22 @@ class Slates:
     product: Ints
     because: Ints
     reason: Ints
+    rule: Ints
     p_buy: Floats
     p_offer: Floats
     expected_profit: Floats
-    level: Floats
+    terms: Floats
+    cost: Floats
+    incentive: Ints
+    propensity: Floats
     list_price: Ints
     final_price: Ints
     dropped_customer: Ints
     dropped_kind: Ints
     dropped_product: Ints
+    dropped_incentive: Ints
+    dropped_profit: Floats
+    dropped_terms: Floats
     dropped_reason: Ints
 
     def __len__(self) -> int:
@@ -124,27 +128,35 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """One offer, ready to be displayed. Prices are decimal strings in the shop's currency."""
+    """One offer, ready to be displayed. Prices are decimal strings in the shop's currency.
+
+    An offer on the whole basket has no product, no url and no prices. `incentive_text` says in the customer's words
+    what they gain; empty for none. `rule` is the marketer's rule it comes from, `terms` what its expected profit is
+    the sum of, in currency units (only where it was asked to explain).
+    """
 
     offer_id: str
     kind: str
-    product_id: str
+    product_id: str | None
     title: str
     url: str | None
     image_url: str | None
-    list_price: str
-    final_price: str
+    list_price: str | None
+    final_price: str | None
     incentive: dict[str, str]
+    incentive_text: str
     code: str | None
     valid_until: datetime
     p_buy: float
     expected_profit: float
     reason: Reason
+    rule: str | None = None
+    terms: dict[str, float] | None = None
 
 
 def offer_json(offer: Offer, currency: str) -> dict[str, Any]:
     """One offer with everything a server key may see; also what the ledger keeps."""
-    return {
+    document: dict[str, Any] = {
         "offer_id": offer.offer_id,
         "kind": offer.kind,
         "product_id": offer.product_id,
@@ -154,6 +166,7 @@ def offer_json(offer: Offer, currency: str) -> dict[str, Any]:
         "list_price": offer.list_price,
         "final_price": offer.final_price,
         "incentive": offer.incentive,
+        "incentive_text": offer.incentive_text,
         "code": offer.code,
         "valid_until": utc_text(offer.valid_until),
         "p_buy": round(offer.p_buy, 6),
@@ -163,6 +176,23 @@ def offer_json(offer: Offer, currency: str) -> dict[str, Any]:
             "text": offer.reason.text,
             "because": list(offer.reason.because),
         },
+    }
+    if offer.rule is not None:
+        document["rule"] = offer.rule
+    if offer.terms is not None:
+        document["terms"] = offer.terms
+    return document
+
+
+def dropped_json(dropped: Dropped, currency: str) -> dict[str, Any]:
+    """One candidate that was not offered, with the terms of its value."""
+    return {
+        "kind": dropped.kind,
+        "product_id": dropped.product_id,
+        "reason": dropped.reason,
+        "incentive": dropped.incentive,
+        "expected_profit": to_wire(round(dropped.expected_profit * 10 ** minor_digits(currency)), currency),
+        "terms": dropped.terms,
     }
 
 
@@ -187,11 +217,17 @@ def utc_text(moment: datetime) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A candidate that was not offered, and the rule that dropped it (a code of DROPS)."""
+    """A candidate that was not offered, the rule that dropped it (a code of DROPS), and what it was worth.
+
+    `terms` add up to `expected_profit`, in currency units; `incentive` is what it would have carried.
+    """
 
     kind: str
-    product_id: str
+    product_id: str | None
     reason: str
+    incentive: dict[str, str]
+    expected_profit: float
+    terms: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +235,8 @@ class Slate:
     """The ranked offers one customer gets in one placement or message.
 
     `fallback` is None for a slate made from the customer's own history, else why it was not: `context`
-    (made from the cart or views alone) or `popular` (nothing is known).
+    (made from the cart or views alone) or `popular` (nothing is known). `propensities`: for each offer whose
+    incentive was drawn, `kind:product` -> {incentive or "nothing": chance}.
     """
 
     customer_id: str | None
@@ -209,6 +246,7 @@ class Slate:
     fallback: str | None
     offers: tuple[Offer, ...]
     dropped: tuple[Dropped, ...] = ()
+    propensities: dict[str, dict[str, float]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +254,11 @@ class SlateRequest:
     """What a storefront, an export or an analyst asks for one customer.
 
     `viewed` and `cart` are product ids, newest first; unknown ones are ignored. `bought` are product ids
-    bought since the bundle's as_of (live orders). `messages_today/week` are contacts already made; `contact`
-    says whether this slate is itself a contact (a message), so that the cap and its cost count. `language` of
-    the reasons: en or ru, as in ru-RU; empty = the customer's own, else en.
+    bought since the bundle's as_of (live orders), `seen` what was viewed or carted in earlier visits as (product
+    id, carted, hours ago). `messages_today/week` are contacts already made; `contact` says whether this slate is
+    itself a contact (a message), so that the cap and its cost count. `used` is how often each incentive (by its
+    name) was redeemed by all, `used_by` by this customer. `explore` draws the depth of discounts with the uniform
+    `draw` in [0, 1). `language` of the reasons: en or ru, as in ru-RU; empty = the customer's own, else the shop's.
     """
 
     customer_id: str | None = None
@@ -236,3 +276,11 @@ class SlateRequest:
     language: str = ""
     explain: bool = False
     stock: dict[str, float] = field(default_factory=dict)
+    placement: str | None = None
+    cart_value: int | None = None
+    seen: tuple[tuple[str, bool, float], ...] = ()
+    event_made: bool = False
+    used: dict[str, int] = field(default_factory=dict)
+    used_by: dict[str, int] = field(default_factory=dict)
+    explore: bool = False
+    draw: float = 0.0

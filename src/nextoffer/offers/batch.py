@@ -96,7 +96,7 @@ def best_few(
     worth = p_buy * (1.0 - p_buy) * margin
     keep = best_of_each(position, p_buy, product, PER_KIND) | best_of_each(position, worth, product, PER_KIND)
     n = int(keep.sum())
-    return Candidates(
+    return Candidates.learned(
         position[keep].astype(np.int32),
         np.full(n, KIND[kind], np.int8),
         product[keep].astype(np.int32),

@@ -9,9 +9,13 @@ import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.arrays import Bools, Ints, ranges
-from nextoffer.domain.offers import DROP, KIND, Candidates
+from nextoffer.domain.kinds import DROP, KIND
+from nextoffer.domain.offers import Candidates
 from nextoffer.offers.choosing import Context, Policy
-from nextoffer.offers.incentives import levels_of, meets_floor
+from nextoffer.offers.incentives import Deal, meets_floor
+from nextoffer.offers.shelf import Shelf
+
+REACH = 0.5  # an order of less than this share of the minimum would have to more than double: nobody does
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -19,87 +23,186 @@ class Question:
     """What a rule may look at: candidates of the customers at `rows` (−1 = unknown to the bundle)."""
 
     bundle: Bundle
+    shelf: Shelf
     rows: Ints
     candidates: Candidates
     policy: Policy
     context: Context
 
+    def nobody(self) -> Bools:
+        """A rule that holds for no candidate."""
+        return np.zeros(len(self.candidates), dtype=bool)
+
+    def customers(self, flags: Bools | None) -> Bools:
+        """A rule that holds for all candidates of the flagged customers."""
+        return self.nobody() if flags is None else np.asarray(flags[self.candidates.customer], dtype=bool)
+
+    def products(self, flags: Bools) -> Bools:
+        """A rule that holds for the candidates of the flagged products; `flags` has one row per product."""
+        product = self.candidates.product
+        if not len(flags):
+            return self.nobody()
+        return np.asarray(flags[product] & (product >= 0), dtype=bool)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Option:
+    """Candidates with one incentive each: rows of the candidates, rows of the menu, and what the deal is."""
+
+    candidate: Ints
+    incentive: Ints
+    basket: Ints
+    deal: Deal
+
 
 Rule = Callable[[Question], Bools]
+OptionRule = Callable[[Question, Option], Bools]
+
+
+def no_consent(q: Question) -> Bools:
+    """The customer has not agreed to this channel."""
+    return q.customers(q.context.no_consent)
+
+
+def holdout(q: Question) -> Bools:
+    """The customer gets no offers, so that uplift can be measured."""
+    return q.customers(q.context.held_out)
 
 
 def filtered(q: Question) -> Bools:
     """The request's own filter (category, brand, price) leaves it out."""
-    if q.context.allowed is None:
-        return np.zeros(len(q.candidates), dtype=bool)
-    return ~q.context.allowed[q.candidates.product]
+    return q.nobody() if q.context.allowed is None else q.products(~q.context.allowed)
+
+
+def excluded(q: Question) -> Bools:
+    """The shop offers neither this product, nor its brand, nor its category."""
+    return np.asarray(q.shelf.excluded[q.candidates.product], dtype=bool)
 
 
 def hidden(q: Question) -> Bools:
     """Not shown in the shop now, or it has no price."""
-    catalogue, product = q.bundle.catalogue, q.candidates.product
-    return catalogue.hidden[product] | (catalogue.price[product] <= 0)
+    catalogue = q.bundle.catalogue
+    return q.products(catalogue.hidden | (catalogue.price <= 0))
 
 
 def restricted(q: Question) -> Bools:
     """Must never be promoted (alcohol, tobacco, medicine, …)."""
-    return q.bundle.catalogue.restricted[q.candidates.product]
+    return q.products(q.bundle.catalogue.restricted)
 
 
 def out_of_stock(q: Question) -> Bools:
     """Stock is tracked and there is none."""
     stock = q.context.stock if q.context.stock is not None else q.bundle.catalogue.stock
-    return np.asarray(stock[q.candidates.product] <= 0)  # NaN (not tracked) compares false
+    return q.products(np.asarray(stock <= 0))  # NaN (not tracked) compares false
 
 
 def bought_recently(q: Question) -> Bools:
     """Bought within `repurchase_days` or since the bundle was made, unless the product is repeatable.
 
-    Whoever has bought since the bundle was made needs no refill of it, and need not be won back.
+    Whoever has bought since the bundle was made needs no refill of it, no reminder of their cart, no renewal, and
+    need not be won back.
     """
     kind, product = q.candidates.kind, q.candidates.product
-    once = ~q.bundle.catalogue.repeatable[product]
+    once = q.products(~q.bundle.catalogue.repeatable)
     recent = (last_age_days(q) < q.policy.repurchase_days) & once
     if q.context.bought is not None:
-        refilled = np.isin(product, q.context.bought)
-        recent |= refilled & (once | (kind == KIND["replenishment"])) | (kind == KIND["win_back"])
+        again = np.isin(product, q.context.bought)
+        moot = np.isin(kind, (KIND["replenishment"], KIND["abandoned"], KIND["renewal"]))
+        recent |= again & (once | moot) | (kind == KIND["win_back"])
     return np.asarray(recent)
 
 
-def margin_floor(q: Question) -> Bools:
-    """Sold with the smallest incentive of its kind, it would earn less than the floor."""
-    smallest = np.where(q.candidates.kind == KIND["win_back"], min(levels_of(q.policy)), 0.0)
-    return ~meets_floor(q.bundle.catalogue, q.candidates.product, smallest, q.policy.floor_share)
+def once_a_year(q: Question) -> Bools:
+    """A birthday or an anniversary was remembered within the year."""
+    return np.asarray(q.customers(q.context.event_made) & (q.candidates.kind == KIND["event"]))
 
 
 def in_cart(q: Question) -> Bools:
-    """In the cart already."""
+    """In the cart already; an abandoned cart is what is not in it now."""
     if q.context.cart is None:
-        return np.zeros(len(q.candidates), dtype=bool)
+        return q.nobody()
     return np.isin(q.candidates.product, q.context.cart)
 
 
 def contact_cap(q: Question) -> Bools:
-    """This slate would be one message too many for the customer, today or this week."""
+    """This slate would be one message too many for the customer: today, this week, or of this campaign."""
     context, policy = q.context, q.policy
-    if not context.contact:
-        return np.zeros(len(q.candidates), dtype=bool)
+    if not context.contact or context.transactional:
+        return q.nobody()
     none = np.zeros(len(q.rows), dtype=np.int64)
     today = none if context.messages_today is None else context.messages_today
     week = none if context.messages_week is None else context.messages_week
     capped = (today >= policy.max_per_day) | (week >= policy.max_per_week)
-    return np.asarray(capped[q.candidates.customer])
+    if context.capped is not None:
+        capped |= context.capped
+    return q.customers(capped)
+
+
+def quiet_hours(q: Question) -> Bools:
+    """Nobody is disturbed now."""
+    return np.full(len(q.candidates), q.context.quiet and q.context.contact and not q.context.transactional)
 
 
 RULES: tuple[tuple[str, Rule], ...] = (
+    ("no-consent", no_consent),
+    ("holdout", holdout),
     ("filtered", filtered),
+    ("excluded", excluded),
     ("hidden", hidden),
     ("restricted", restricted),
     ("out-of-stock", out_of_stock),
     ("bought-recently", bought_recently),
-    ("margin-floor", margin_floor),
+    ("once-a-year", once_a_year),
     ("in-cart", in_cart),
     ("contact-cap", contact_cap),
+    ("quiet-hours", quiet_hours),
+)
+
+
+def margin_floor(q: Question, option: Option) -> Bools:
+    """Sold with this incentive, it would earn less than the floor."""
+    product = q.candidates.product[option.candidate]
+    floor = q.policy.floor_share
+    terms = (q.policy.menu, option.incentive, product, option.deal, option.basket, floor)
+    return ~meets_floor(q.shelf, *terms)
+
+
+def minimum_order(q: Question, option: Option) -> Bools:
+    """The customer's order, with this product in it, would hardly reach the least value."""
+    least = q.policy.menu.min_order[option.incentive]
+    order = option.basket if q.context.cart_value is None else np.int64(q.context.cart_value)
+    return (least > 0) & (order + option.deal.price < REACH * least)
+
+
+def already_discounted(q: Question, option: Option) -> Bools:
+    """The product is cheaper than usual already, and the shop gives nothing on top."""
+    product = q.candidates.product[option.candidate]
+    return q.shelf.discounted[product] & (option.incentive > 0) & q.policy.exclude.discounted
+
+
+def redeemed_already(q: Question, option: Option) -> Bools:
+    """The customer has used this incentive as often as they may."""
+    most = q.policy.menu.per_customer[option.incentive]
+    if q.context.used_by is None:
+        return np.zeros(len(most), dtype=bool)
+    return (most >= 0) & (
+        q.context.used_by[q.candidates.customer[option.candidate], option.incentive] >= most
+    )
+
+
+def quota(q: Question, option: Option) -> Bools:
+    """All of a limited incentive are used."""
+    most = q.policy.menu.quota[option.incentive]
+    used = 0 if q.context.used is None else q.context.used[option.incentive]
+    return np.asarray((most >= 0) & (used >= most))
+
+
+OPTION_RULES: tuple[tuple[str, OptionRule], ...] = (
+    ("margin-floor", margin_floor),
+    ("minimum-order", minimum_order),
+    ("already-discounted", already_discounted),
+    ("redeemed-already", redeemed_already),
+    ("quota", quota),
 )
 
 
@@ -108,6 +211,14 @@ def first_failure(q: Question) -> Ints:
     failure = np.full(len(q.candidates), -1, dtype=np.int8)
     for name, rule in RULES:
         failure[(failure < 0) & rule(q)] = DROP[name]
+    return failure
+
+
+def first_option_failure(q: Question, option: Option) -> Ints:
+    """(m,) the same for each candidate with one of its incentives."""
+    failure = np.full(len(option.candidate), -1, dtype=np.int8)
+    for name, rule in OPTION_RULES:
+        failure[(failure < 0) & rule(q, option)] = DROP[name]
     return failure
 
 
@@ -123,6 +234,6 @@ def last_age_days(q: Question) -> Ints:
     want = candidates.customer.astype(np.int64) * n + candidates.product
     place = np.minimum(np.searchsorted(have, want), max(len(have) - 1, 0))
     if len(have):
-        found = have[place] == want
+        found = (have[place] == want) & (candidates.product >= 0)
         ages[found] = pairs.last_age_days[at[place[found]]]
     return ages

@@ -1,35 +1,94 @@
-"""Incentives and what they cost: final prices in exact minor units, and the margin floor."""
+"""What incentives take off a price and what they cost: exact minor units, half to even, and the margin floor."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 
-from nextoffer.domain.arrays import Bools, Floats, Ints
-from nextoffer.features.catalogue import Catalogue
-from nextoffer.offers.choosing import Policy
+from nextoffer.bundle.bundle import Bundle
+from nextoffer.domain.arrays import Bools, Ints
+from nextoffer.domain.menu import MILLION, TYPE, Menu
+from nextoffer.offers.shelf import Shelf
 
 
-def levels_of(policy: Policy) -> tuple[float, ...]:
-    """Discounts win-back may choose from; without any configured, no discount at all."""
-    return policy.levels or (0.0,)
+@dataclass(frozen=True, slots=True, eq=False)
+class Deal:
+    """One incentive on one product (or basket) for one customer, (n,) each; money in minor units.
+
+    Parameters
+    ----------
+    price, final : list price and what is paid for the product; equal where the basket gains, 0 without product
+    saved : what the customer saves if they use it, on an order of usual size
+    cost : what that costs the shop, the partner's share taken off
+    """
+
+    price: Ints
+    final: Ints
+    saved: Ints
+    cost: Ints
 
 
-_WHOLE = 1_000_000  # discounts are counted in millionths, so that no binary fraction decides over a cent
-
-
-def final_price(price: Ints, level: Floats) -> Ints:
-    """Price × (1 − level) in minor units, exact, half to even: the shop's tills round the same way."""
-    kept = _WHOLE - np.rint(np.asarray(level) * _WHOLE).astype(np.int64)
-    whole, rest = np.divmod(np.asarray(price, dtype=np.int64) * kept, _WHOLE)
-    up = (2 * rest > _WHOLE) | ((2 * rest == _WHOLE) & (whole % 2 == 1))
+def final_price(price: Ints, millionths: Ints) -> Ints:
+    """Price × (1 − share) in minor units, exact, half to even: the shop's tills round the same way."""
+    kept = MILLION - np.asarray(millionths, dtype=np.int64)
+    whole, rest = np.divmod(np.asarray(price, dtype=np.int64) * kept, MILLION)
+    up = (2 * rest > MILLION) | ((2 * rest == MILLION) & (whole % 2 == 1))
     return np.asarray(whole + up, dtype=np.int64)
 
 
-def meets_floor(catalogue: Catalogue, product: Ints, level: Floats, floor_share: float) -> Bools:
-    """Whether the margin that is left is at least `floor_share` of the final price."""
-    final = final_price(catalogue.price[product], level)
-    left = final - catalogue.unit_cost[product]
-    share = Fraction(str(floor_share)).limit_denominator(_WHOLE)
-    return np.asarray((final > 0) & (left * share.denominator >= final * share.numerator))
+def deals(bundle: Bundle, shelf: Shelf, menu: Menu, incentive: Ints, product: Ints, basket: Ints) -> Deal:
+    """Price and cost of each (incentive, product), `basket` being the usual order of the customer in minor units."""
+    price = shelf.price[product]
+    kind, whole = menu.type[incentive], menu.basket[incentive]
+    amount, millionths = menu.amount[incentive], menu.millionths[incentive]
+    on = np.where(whole, basket, price)
+    percent, off, fixed = (kind == TYPE[name] for name in ("percent", "amount", "fixed_price"))
+    left = np.where(percent, final_price(on, millionths), on)
+    left = np.where(off, np.maximum(on - amount, 0), left)
+    left = np.where(fixed, np.minimum(on, amount), left)
+    saved = np.where(percent | off | fixed, on - left, amount)
+    cost = saved
+    given = _gifts(bundle, shelf, menu)
+    if given is not None:
+        worth, spent = given
+        saved = np.where(kind == TYPE["gift"], worth[incentive], saved)
+        cost = np.where(kind == TYPE["gift"], spent[incentive], cost)
+    set_cost = menu.cost[incentive]
+    cost = np.where(set_cost >= 0, set_cost, cost)
+    partner = np.rint(menu.partner_share[incentive] * MILLION).astype(np.int64)
+    cost = cost - cost * partner // MILLION  # the partner's part is rounded down: the floor must hold
+    return Deal(price, np.where(whole, price, left), saved, np.where(incentive == 0, 0, cost))
+
+
+def meets_floor(
+    shelf: Shelf, menu: Menu, incentive: Ints, product: Ints, deal: Deal, basket: Ints, floor_share: float
+) -> Bools:
+    """Whether the margin that is left is at least `floor_share` of what is paid.
+
+    A product must bear its own incentive to the cent. What is given on the whole basket is set against an order of
+    the least size it can be used on (its minimum order, else the customer's usual order), at the shop's mean margin;
+    a product offered with it must bear its percentage too.
+    """
+    share = Fraction(str(floor_share)).limit_denominator(MILLION)
+    percent = np.where(menu.type[incentive] == TYPE["percent"], menu.millionths[incentive], 0)
+    whole, none = menu.basket[incentive], product < 0
+    paid = np.where(whole, final_price(deal.price, percent), deal.final)
+    back = np.where(whole, 0, deal.saved - deal.cost)  # what a partner adds to the price paid
+    left = paid - shelf.unit_cost[product] + np.where(whole, 0, back)
+    bears = none | ((paid > 0) & (left * share.denominator >= paid * share.numerator))
+    order = np.maximum(np.where(menu.min_order[incentive] > 0, menu.min_order[incentive], basket), deal.price)
+    taken = np.where(percent > 0, order - final_price(order, percent), deal.saved)
+    cost = np.where(percent > 0, taken * (deal.cost / np.maximum(deal.saved, 1)), deal.cost)
+    earned = order * shelf.margin_share - cost
+    carried = ~whole | (incentive == 0) | (earned >= floor_share * (order - np.minimum(taken, order)))
+    return np.asarray(bears & carried)
+
+
+def _gifts(bundle: Bundle, shelf: Shelf, menu: Menu) -> tuple[Ints, Ints] | None:
+    """Price and unit cost of each menu row's gift; a gift the catalogue does not know is worth nothing."""
+    if not any(menu.gift):
+        return None
+    rows = np.array([-1 if gift is None else bundle.product_row(gift) for gift in menu.gift])
+    return shelf.price[rows], shelf.unit_cost[rows]

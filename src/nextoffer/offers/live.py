@@ -60,7 +60,7 @@ def _p_order(moment: Moment, p_any: float) -> float:
 
 
 def _candidates(kind: Ints, reason: Ints, product: Ints, because: Ints, p_buy: Floats) -> Candidates:
-    return Candidates(
+    return Candidates.learned(
         np.zeros(len(product), np.int32),
         kind,
         product.astype(np.int32),

@@ -1,28 +1,52 @@
-"""What an offer is worth, and which offers make the slate: every term kept, nothing rounded away."""
+"""From candidates to slates: every candidate with each incentive it may carry, the best of them, and their order.
+
+candidates -> eligible (eligibility.RULES) -> options: candidate × incentive -> eligible (OPTION_RULES)
+           -> worth (value.py) -> the best incentive of each, or the one drawn (exploring.py)
+           -> the slate: no product twice, k of a kind, not too much alike, incentives that may stand together
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.arrays import Floats, Ints, first_of_each
-from nextoffer.domain.offers import DROP, KIND, KINDS, Candidates, Slates
+from nextoffer.domain.arrays import Bools, Floats, Ints, first_of_each, place_in_run, ranges
+from nextoffer.domain.kinds import DROP, KINDS
+from nextoffer.domain.offers import Candidates, Slates
 from nextoffer.offers.choosing import Context, Policy
-from nextoffer.offers.eligibility import Question, first_failure
-from nextoffer.offers.incentives import final_price, levels_of, meets_floor
+from nextoffer.offers.eligibility import Option, Question, first_failure, first_option_failure
+from nextoffer.offers.exploring import Drawn, draw
+from nextoffer.offers.incentives import deals
+from nextoffer.offers.shelf import shelf_of
+from nextoffer.offers.value import Valued, buyers, value
+
+FIRST = 1e9  # more than any offer is worth: what the marketer pins comes first, what they bury last
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Valued:
-    """Eligible candidates with their best incentive; money in minor units, profit in currency units."""
+class Choice:
+    """A batch decided: options of the candidates, which one each carries, and why those dropped were.
 
-    p_offer: Floats
-    level: Floats
-    list_price: Ints
-    final_price: Ints
-    expected_profit: Floats
+    Parameters
+    ----------
+    drop : (n,) code of DROPS of each candidate, −1 if it is on the slate
+    start : (n + 1,) options of candidate i are rows start[i] : start[i + 1], mildest incentive first
+    best : (n,) the option each carries
+    fails : (m,) code of the rule an option fails, −1 if none
+    drawn : what was explored, if anything
+    """
+
+    question: Question
+    drop: Ints
+    option: Option
+    start: Ints
+    fails: Ints
+    valued: Valued
+    best: Ints
+    merit: Floats
+    drawn: Drawn | None
 
 
 def choose(bundle: Bundle, rows: Ints, candidates: Candidates, policy: Policy, context: Context) -> Slates:
@@ -33,111 +57,174 @@ def choose(bundle: Bundle, rows: Ints, candidates: Candidates, policy: Policy, c
     rows : (batch,) customer rows in the bundle, −1 for customers it does not know
     candidates : their candidates, `customer` being the position in `rows`
     """
+    return slates_of(decide(bundle, rows, candidates, policy, context))
+
+
+def decide(bundle: Bundle, rows: Ints, candidates: Candidates, policy: Policy, context: Context) -> Choice:
+    """The same with everything that was weighed, for whoever has a budget to keep or wants it explained."""
     if context.kinds is not None:
         candidates = candidates.take(np.isin(candidates.kind, context.kinds))
-    drop = first_failure(Question(bundle, rows, candidates, policy, context))
-    valued = value(bundle, candidates, policy, policy.contact_cost if context.contact else 0.0)
-    merit = candidates.p_buy if policy.order_by == "p_buy" else valued.expected_profit
-    _settle(drop, candidates, valued, merit, policy, context)
-    kept = np.flatnonzero(drop < 0)
-    order = kept[
-        np.lexsort(
-            (
-                candidates.kind[kept],
-                candidates.product[kept],
-                -merit[kept],
-                candidates.customer[kept],
-            )
-        )
-    ]
-    dropped = np.flatnonzero(drop >= 0)
-    customer = candidates.customer[order]
-    start = np.searchsorted(customer, customer)
+    q = Question(bundle, shelf_of(bundle, policy), np.asarray(rows), candidates, policy, context)
+    drop = first_failure(q)
+    option, start, valued, fails = options_of(q)
+    best = _best(start, fails, valued)
+    none_left = (drop < 0) & (fails[best] >= 0) if len(best) else np.zeros(0, dtype=bool)
+    drop[none_left] = fails[best][none_left]
+    drawn = None
+    if context.draws is not None and policy.explore_share > 0:
+        drawn = draw(q, start, fails, valued, best, drop)
+        best = drawn.best
+        drop[(drop < 0) & drawn.nothing] = DROP["explored-nothing"]
+    choice = Choice(q, drop, option, start, fails, valued, best, _merit(q, valued, best), drawn)
+    return _settled(choice)
+
+
+def options_of(q: Question) -> tuple[Option, Ints, Valued, Ints]:
+    """Every candidate with each incentive it may carry: (options, start of each candidate's, worth, failures)."""
+    candidates, menu = q.candidates, q.policy.menu
+    allowed = np.flatnonzero(menu.kinds.T)  # kind by kind, in the menu's order
+    of_kind = np.concatenate([[0], np.cumsum(menu.kinds.sum(axis=0))])
+    first, count = of_kind[candidates.kind], np.diff(of_kind)[candidates.kind]
+    by_hand = candidates.rule >= 0
+    if by_hand.any():
+        count = np.where(by_hand, 1, count)
+    start = np.concatenate([[0], np.cumsum(count)])
+    at = np.repeat(np.arange(len(candidates)), count)
+    incentive = (allowed % len(menu))[ranges(first, count)]
+    if by_hand.any():
+        rule = candidates.rule[at]
+        incentive = np.where(rule >= 0, q.policy.rules.incentive[np.maximum(rule, 0)], incentive)
+    buyer = buyers(q)
+    basket = np.rint(buyer.basket * 10.0**q.bundle.catalogue.digits).astype(np.int64)[candidates.customer[at]]
+    deal = deals(q.bundle, q.shelf, menu, incentive, candidates.product[at], basket)
+    option = Option(at, incentive, basket, deal)
+    return option, start, value(q, option, buyer), first_option_failure(q, option)
+
+
+def _best(start: Ints, fails: Ints, valued: Valued) -> Ints:
+    """(n,) the option worth most of those allowed, the mildest of equals; with none allowed, the mildest of all."""
+    worth = np.where(fails < 0, valued.profit, -np.inf)
+    owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
+    order = np.lexsort((np.arange(len(worth)), -worth, owner))
+    return order[start[:-1]]
+
+
+def _merit(q: Question, valued: Valued, best: Ints) -> Floats:
+    """(n,) what ranks the candidates: their worth, or p_buy; pins first, the buried last."""
+    candidates, rules = q.candidates, q.policy.rules
+    merit = valued.profit[best] if q.policy.order_by != "p_buy" else candidates.p_buy.astype(np.float64)
+    merit = merit + FIRST * (q.shelf.pinned[candidates.product] * 1.0 - q.shelf.buried[candidates.product])
+    if len(rules.name):
+        merit = merit + FIRST * _by_hand(q, rules.pinned)
+    return merit
+
+
+def _by_hand(q: Question, column: Ints | Bools) -> Ints | Bools:
+    """A column of the marketer's rules for each candidate; zero for what was learned."""
+    rule = q.candidates.rule
+    return np.where(rule >= 0, column[np.maximum(rule, 0)], np.zeros(1, column.dtype))
+
+
+def _settled(choice: Choice) -> Choice:
+    """Mark the eligible candidates that do not make the slate, and why; incentives that may not stand together go."""
+    q, drop, candidates = choice.question, choice.drop, choice.question.candidates
+    policy, context = q.policy, q.context
+    places = policy.n if context.n is None else context.n
+    n_kinds = len(KINDS if context.kinds is None else context.kinds)
+    most = policy.max_per_kind if context.max_per_kind is None else context.max_per_kind
+    per_kind = max(most, -(-places // max(n_kinds, 1)))
+    pinned = _by_hand(q, policy.rules.pinned) if len(policy.rules.name) else np.zeros(len(candidates), bool)
+    worthless = (drop < 0) & (choice.valued.profit[choice.best] <= policy.min_expected_profit) & ~pinned
+    drop[worthless] = DROP["low-value"]
+
+    def keep_best(reason: str, group: Ints, n: int, merit: Floats) -> None:
+        """Keep the `n` of most merit of each group; ties by product, then kind."""
+        at = np.flatnonzero(drop < 0)
+        tie = candidates.product[at].astype(np.int64) * len(KINDS) + candidates.kind[at]
+        among = first_of_each(group[at], -merit[at], tie, n)
+        drop[at[~among]] = DROP[reason]
+
+    customer, merit = candidates.customer.astype(np.int64), choice.merit
+    n_products = int(candidates.product.max(initial=0)) + 2
+    priority = merit
+    if len(policy.rules.name):
+        priority = merit + 1e12 * _by_hand(q, policy.rules.priority)
+    keep_best("same-product", customer * n_products + candidates.product + 1, 1, priority)
+    keep_best("kind-full", customer * len(KINDS) + candidates.kind, per_kind, merit)
+    for codes, limit in (
+        (q.shelf.category, policy.max_per_category),
+        (q.shelf.brand, policy.max_per_brand),
+    ):
+        if limit:
+            code = codes[candidates.product].astype(np.int64)
+            own = np.where(code >= 0, code, len(codes) + np.arange(len(code)))  # none is like no other
+            keep_best("too-alike", customer * (len(codes) + len(code) + 1) + own, limit, merit)
+    choice = _stacked(choice, customer)
+    keep_best("slate-full", customer, places, choice.merit)
+    return choice
+
+
+def _stacked(choice: Choice, customer: Ints) -> Choice:
+    """Incentives beyond the stacking policy are taken away; what is worth nothing without one is dropped."""
+    q, drop = choice.question, choice.drop
+    if q.policy.stacking == "best-of":
+        return choice
+    at = np.flatnonzero((drop < 0) & (choice.option.incentive[choice.best] > 0))
+    at = at[np.lexsort((q.candidates.kind[at], q.candidates.product[at], -choice.merit[at], customer[at]))]
+    if q.policy.stacking == "exclusive":
+        beyond = place_in_run(customer[at]) > 0
+    else:
+        deal, best = choice.option.deal, choice.best[at]
+        share = deal.saved[best] / np.maximum(np.maximum(deal.price[best], 1), 1)
+        total = np.cumsum(share)
+        first = np.searchsorted(customer[at], customer[at])
+        beyond = total - (total[first] - share[first]) > q.policy.max_total_share + 1e-12
+    return without_incentive(choice, at[beyond], "stacking")
+
+
+def without_incentive(choice: Choice, rows: Ints, reason: str) -> Choice:
+    """The choice with these candidates offered plainly, or dropped where that is not allowed or not worth it."""
+    plain = choice.start[rows]  # the mildest of each: none, except for a rule that gives one
+    ok = (choice.option.incentive[plain] == 0) & (choice.fails[plain] < 0)
+    ok &= choice.valued.profit[plain] > choice.question.policy.min_expected_profit
+    choice.drop[rows[~ok]] = DROP[reason]
+    best = choice.best.copy()
+    best[rows[ok]] = plain[ok]
+    return replace(choice, best=best, merit=_merit(choice.question, choice.valued, best))
+
+
+def slates_of(choice: Choice) -> Slates:
+    """The slates of a decided batch, best offer first, and what was dropped."""
+    candidates, best = choice.question.candidates, choice.best
+    kept = np.flatnonzero(choice.drop < 0)
+    keys = (candidates.kind[kept], candidates.product[kept], -choice.merit[kept], candidates.customer[kept])
+    order = kept[np.lexsort(keys)]
+    out = np.flatnonzero(choice.drop >= 0)
+    customer, option, valued = candidates.customer[order], best[order], choice.valued
+    deal, lost = choice.option.deal, best[out]
+    some = candidates.product[order] >= 0
     return Slates(
         customer=customer,
-        rank=(np.arange(len(order)) - start + 1).astype(np.int32),
+        rank=(np.arange(len(order)) - np.searchsorted(customer, customer) + 1).astype(np.int32),
         kind=candidates.kind[order],
         product=candidates.product[order],
         because=candidates.because[order],
         reason=candidates.reason[order],
+        rule=candidates.rule[order],
         p_buy=candidates.p_buy[order],
-        p_offer=valued.p_offer[order],
-        expected_profit=valued.expected_profit[order],
-        level=valued.level[order],
-        list_price=valued.list_price[order],
-        final_price=valued.final_price[order],
-        dropped_customer=candidates.customer[dropped],
-        dropped_kind=candidates.kind[dropped],
-        dropped_product=candidates.product[dropped],
-        dropped_reason=drop[dropped],
+        p_offer=valued.p_offer[option],
+        expected_profit=valued.profit[option],
+        terms=valued.terms[option],
+        cost=valued.cost[option],
+        incentive=choice.option.incentive[option],
+        propensity=np.ones(len(order)) if choice.drawn is None else choice.drawn.propensity[order],
+        list_price=np.where(some, deal.price[option], -1),
+        final_price=np.where(some, deal.final[option], -1),
+        dropped_customer=candidates.customer[out],
+        dropped_kind=candidates.kind[out],
+        dropped_product=candidates.product[out],
+        dropped_incentive=choice.option.incentive[lost],
+        dropped_profit=valued.profit[lost],
+        dropped_terms=valued.terms[lost],
+        dropped_reason=choice.drop[out],
     )
-
-
-def value(bundle: Bundle, candidates: Candidates, policy: Policy, contact_cost: float) -> Valued:
-    """Expected incremental profit of each candidate at its best allowed discount.
-
-    expected_profit = (p_offer − p_buy) × margin − p_offer × incentive cost − contact cost, where
-    odds(p_offer) = odds(p_buy) × prior.none × prior.per_tenth^(10 × level).
-    """
-    best = _at_level(bundle, candidates, policy, np.zeros(len(candidates)), contact_cost)
-    discounted = np.flatnonzero(candidates.kind == KIND["win_back"])
-    if not len(discounted):
-        return best
-    some = candidates.take(discounted)
-    tried = [
-        _at_level(bundle, some, policy, np.full(len(some), level), contact_cost)
-        for level in levels_of(policy)
-    ]
-    worth = np.stack(
-        [
-            np.where(
-                meets_floor(bundle.catalogue, some.product, option.level, policy.floor_share),
-                option.expected_profit,
-                -np.inf,
-            )
-            for option in tried
-        ]
-    )
-    chosen = worth.argmax(axis=0)  # the first of equals: the smallest discount
-    for name in Valued.__slots__:
-        getattr(best, name)[discounted] = np.choose(chosen, [getattr(option, name) for option in tried])
-    return best
-
-
-def _at_level(
-    bundle: Bundle, candidates: Candidates, policy: Policy, level: Floats, contact_cost: float
-) -> Valued:
-    catalogue, product, kind = bundle.catalogue, candidates.product, candidates.kind
-    scale = 10.0**catalogue.digits
-    price = catalogue.price[product]
-    final = final_price(price, level)
-    margin = (price - catalogue.unit_cost[product]) / scale
-    p_buy = candidates.p_buy.astype(np.float64)
-    lift = policy.odds[kind] * policy.odds_per_tenth[kind] ** (level * 10.0)
-    p_offer = lift * p_buy / (1.0 - p_buy + lift * p_buy)
-    profit = (p_offer - p_buy) * margin - p_offer * (price - final) / scale - contact_cost
-    return Valued(p_offer, level.astype(np.float64), price.astype(np.int64), final, profit)
-
-
-def _settle(
-    drop: Ints, candidates: Candidates, valued: Valued, merit: Floats, policy: Policy, context: Context
-) -> None:
-    """Mark, in `drop`, eligible candidates that do not make the slate, and why."""
-    places = policy.n if context.n is None else context.n
-    n_kinds = len(KINDS if context.kinds is None else context.kinds)
-    per_kind = max(policy.max_per_kind, -(-places // max(n_kinds, 1)))
-    worthless = (drop < 0) & (valued.expected_profit <= policy.min_expected_profit)
-    drop[worthless] = DROP["low-value"]
-
-    def keep_best(reason: str, group: Ints, n: int) -> None:
-        """Keep the `n` of most merit of each group; ties by product, then kind."""
-        at = np.flatnonzero(drop < 0)
-        tie = candidates.product[at].astype(np.int64) * len(KINDS) + candidates.kind[at]
-        best = first_of_each(group[at], -merit[at], tie, n)
-        drop[at[~best]] = DROP[reason]
-
-    customer = candidates.customer.astype(np.int64)
-    n_products = int(candidates.product.max(initial=0)) + 1
-    keep_best("same-product", customer * n_products + candidates.product, 1)
-    keep_best("kind-full", customer * len(KINDS) + candidates.kind, per_kind)
-    keep_best("slate-full", customer, places)

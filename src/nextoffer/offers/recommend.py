@@ -6,37 +6,29 @@ choice for whole batches. Both end in `ranking.choose`, so they give the same of
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nextoffer.bundle.bundle import Bundle
+from nextoffer.config import Placement
 from nextoffer.domain.arrays import Bools, Ints
-from nextoffer.domain.money import to_wire
-from nextoffer.domain.offers import (
-    DROPS,
-    KIND,
-    KINDS,
-    Candidates,
-    Dropped,
-    Offer,
-    Slate,
-    SlateRequest,
-    Slates,
-)
-from nextoffer.domain.tables import SEGMENTS
+from nextoffer.domain.offers import KIND, KINDS, Candidates, Slate, SlateRequest, Slates
 from nextoffer.models.fresh import Moment
 from nextoffer.offers import live
+from nextoffer.offers.abandoned import from_seen
 from nextoffer.offers.batch import KindFunction, KindSettings, make_batch
+from nextoffer.offers.by_hand import Reach
+from nextoffer.offers.by_hand import candidates as reached
 from nextoffer.offers.choosing import NOTHING, Context, Policy
-from nextoffer.offers.ranking import choose
-from nextoffer.offers.reasons import reason_of
+from nextoffer.offers.display import Shown, displayed, dropped, propensities
+from nextoffer.offers.ranking import choose, decide, slates_of
+
+_ANYWHERE = Placement()
 
 
 def score(
@@ -55,9 +47,10 @@ def choose_stored(bundle: Bundle, rows: Ints, policy: Policy, context: Context =
 
 
 def recommend(
-    bundle: Bundle, policy: Policy, request: SlateRequest, now: datetime, zone: ZoneInfo, valid_days: int
+    bundle: Bundle, policy: Policy, request: SlateRequest, now: datetime, by_hand: Reach | None = None
 ) -> Slate:
-    """One slate: from the customer's candidates of tonight, the cart, the views and today's purchases.
+    """One slate: from the customer's candidates of tonight, the cart, the views, today's purchases, and the rules
+    of the marketer that reach the customer.
 
     A customer the bundle does not know, and a visitor, get what the context suggests, else what is popular.
     """
@@ -66,65 +59,72 @@ def recommend(
     viewed = _rows(bundle, request.viewed)
     bought = _rows(bundle, request.bought)
     allowed = _allowed(bundle, request)
-    candidates, fallback = _gather(bundle, row, cart, viewed, bought, allowed)
+    candidates, fallback = _gather(bundle, policy, request, row, Moment.of(cart, viewed, bought), allowed)
+    if by_hand is not None and row >= 0:
+        candidates = Candidates.concat([candidates, reached(by_hand, np.array([row]))])
+    placement = policy.placements.get(request.placement or "", _ANYWHERE)
     context = Context(
-        n=request.n,
-        kinds=None if request.kinds is None else tuple(KIND[kind] for kind in request.kinds),
+        n=_least(request.n, placement.n),
+        max_per_kind=placement.max_per_kind,
+        kinds=_kinds(request.kinds, placement.kinds),
         allowed=allowed,
         cart=cart if len(cart) else None,
+        cart_value=request.cart_value,
         bought=bought if request.bought else None,
         stock=_stock(bundle, request),
         contact=request.contact,
         messages_today=np.array([request.messages_today]),
         messages_week=np.array([request.messages_week]),
+        event_made=np.array([request.event_made]),
+        used=_counts(policy, request.used) if request.used else None,
+        used_by=_counts(policy, request.used_by)[None, :] if request.used_by else None,
+        draws=np.array([request.draw]) if request.explore else None,
     )
-    slates = choose(bundle, np.array([row]), candidates, policy, context)
-    slate = displayed(bundle, row, request, slates, range(len(slates)), now, zone, valid_days, fallback)
-    return replace(slate, dropped=_dropped(bundle, slates)) if request.explain else slate
+    choice = decide(bundle, np.array([row]), candidates, policy, context)
+    slates = slates_of(choice)
+    shown = Shown(bundle, policy, now, by_hand)
+    slate = displayed(shown, row, request, slates, range(len(slates)), fallback)
+    if choice.drawn is not None:
+        slate = replace(slate, propensities=propensities(choice, 0))
+    return replace(slate, dropped=dropped(shown, slates)) if request.explain else slate
 
 
-def displayed(
-    bundle: Bundle,
-    row: int,
-    request: SlateRequest,
-    slates: Slates,
-    places: Iterable[int],
-    now: datetime,
-    zone: ZoneInfo,
-    valid_days: int,
-    fallback: str | None = None,
-) -> Slate:
-    """One customer's slate, ready to be shown: the rows `places` of a batch of slates are theirs."""
-    valid_until = _valid_until(now, zone, valid_days)
-    return Slate(
-        customer_id=request.customer_id,
-        bundle_id=bundle.bundle_id,
-        currency=bundle.catalogue.currency,
-        segment=segment_of(bundle, row),
-        fallback=fallback,
-        offers=tuple(_offer(bundle, row, request, slates, at, now, valid_until) for at in places),
-    )
+def _least(asked: int | None, placed: int | None) -> int | None:
+    """A request may ask for less than its placement gives, never for more."""
+    return asked if placed is None else placed if asked is None else min(asked, placed)
 
 
-def segment_of(bundle: Bundle, row: int) -> str | None:
-    """The customer's segment slug; None for a customer the bundle does not know."""
-    return SEGMENTS[int(bundle.knowledge.customers.segment[row])] if row >= 0 else None
+def _kinds(asked: Sequence[str] | None, placed: Sequence[str]) -> tuple[int, ...] | None:
+    """Kinds both the request and the placement want; None = all."""
+    if asked is None and not placed:
+        return None
+    wanted = [kind for kind in (placed or KINDS) if asked is None or kind in asked]
+    return tuple(KIND[kind] for kind in wanted)
+
+
+def _counts(policy: Policy, by_name: Mapping[str, int]) -> Ints:
+    """Uses of each menu row."""
+    return np.array([by_name.get(name, 0) for name in policy.menu.name], dtype=np.int64)
 
 
 def _gather(
-    bundle: Bundle, row: int, cart: Ints, viewed: Ints, bought: Ints, allowed: Bools | None
+    bundle: Bundle, policy: Policy, request: SlateRequest, row: int, moment: Moment, allowed: Bools | None
 ) -> tuple[Candidates, str | None]:
     """Candidates of one customer or visitor, and the fallback they stand on (None: their own history)."""
     p_any = bundle.p_newcomer if row < 0 else float(bundle.knowledge.customers.p_order[row])
     parts = []
-    moment = Moment.of(cart, viewed, bought)
     if row >= 0:
         parts.append(live.moved(bundle, moment, p_any, bundle.candidates.batch(np.array([row]))))
     if len(moment):
         parts.append(live.suggested(bundle, moment, p_any))
+    if request.seen:
+        known = [(bundle.product_row(product), carted, hours) for product, carted, hours in request.seen]
+        left = [one for one in known if one[0] >= 0]
+        parts.append(from_seen(bundle, row, left, policy.abandoned_hours, policy.abandoned_days))
     fallback = None if row >= 0 else "context" if any(len(part) for part in parts) else "popular"
     if row < 0 or allowed is not None:  # tonight's candidates may hold nothing the filter lets through
         parts.append(live.popular(bundle, moment, p_any, allowed))
+    bought = _rows(bundle, request.bought)
     return _once(bundle, row, bought, Candidates.concat(parts)), fallback
 
 
@@ -142,63 +142,6 @@ def _once(bundle: Bundle, row: int, bought: Ints, candidates: Candidates) -> Can
         candidates.product[1:] != candidates.product[:-1]
     )
     return candidates.take(first)
-
-
-def _offer(
-    bundle: Bundle,
-    row: int,
-    request: SlateRequest,
-    slates: Slates,
-    at: int,
-    now: datetime,
-    valid_until: datetime,
-) -> Offer:
-    catalogue, product = bundle.catalogue, int(slates.product[at])
-    kind, level = KINDS[slates.kind[at]], float(slates.level[at])
-    product_id = catalogue.ids.text(product)
-    percent = {"type": "percent", "value": f"{level * 100:g}"}
-    return Offer(
-        offer_id=_offer_id(bundle.bundle_id, request.customer_id or "", kind, product_id, f"{level:g}"),
-        kind=kind,
-        product_id=product_id,
-        title=catalogue.title[product] or product_id,
-        url=catalogue.url[product],
-        image_url=catalogue.image_url[product],
-        list_price=to_wire(int(slates.list_price[at]), catalogue.currency),
-        final_price=to_wire(int(slates.final_price[at]), catalogue.currency),
-        incentive=percent if level > 0 else {"type": "none"},
-        code=None,
-        valid_until=valid_until,
-        p_buy=float(slates.p_buy[at]),
-        expected_profit=float(slates.expected_profit[at]),
-        reason=reason_of(
-            bundle,
-            row,
-            product,
-            int(slates.because[at]),
-            int(slates.reason[at]),
-            level,
-            now,
-            request.language or bundle.language(row),
-        ),
-    )
-
-
-def _offer_id(*parts: str) -> str:
-    """The same offer to the same customer has the same id however often it is asked for."""
-    return hashlib.sha256("\x1f".join(parts).encode()).hexdigest()[:20]
-
-
-def _dropped(bundle: Bundle, slates: Slates) -> tuple[Dropped, ...]:
-    return tuple(
-        Dropped(KINDS[kind], bundle.catalogue.ids.text(product), DROPS[reason])
-        for kind, product, reason in zip(
-            slates.dropped_kind.tolist(),
-            slates.dropped_product.tolist(),
-            slates.dropped_reason.tolist(),
-            strict=True,
-        )
-    )
 
 
 def _rows(bundle: Bundle, product_ids: Iterable[str]) -> Ints:
@@ -239,9 +182,3 @@ def _stock(bundle: Bundle, request: SlateRequest) -> np.ndarray | None:
         if (row := bundle.product_row(product_id)) >= 0:
             stock[row] = units
     return stock
-
-
-def _valid_until(now: datetime, zone: ZoneInfo, days: int) -> datetime:
-    """The end of a day in the shop's time zone, `days` from now."""
-    last = (now.astimezone(zone) + timedelta(days=days)).date()
-    return datetime.combine(last, time(23, 59, 59), tzinfo=zone)

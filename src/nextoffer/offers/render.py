@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.bundle.store import BundleEntry
-from nextoffer.domain.offers import Slate, offer_json
+from nextoffer.domain.kinds import TERMS
+from nextoffer.domain.offers import Slate, dropped_json, offer_json
+from nextoffer.domain.wording import drop_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,7 +25,7 @@ def slate_json(slate: Slate, group: str) -> dict[str, Any]:
         "experiment": {"group": group},
         "fallback": slate.fallback,
         "offers": [offer_json(offer, slate.currency) for offer in slate.offers],
-        "dropped": [asdict(dropped) for dropped in slate.dropped],
+        "dropped": [dropped_json(dropped, slate.currency) for dropped in slate.dropped],
     }
 
 
@@ -45,15 +46,18 @@ def rendered(slate: Slate, group: str, bundle: Bundle) -> RenderableType:
     table.add_column("expected profit", justify="right")
     for rank, offer in enumerate(slate.offers, 1):
         cut = f"[strike]{offer.list_price}[/strike] " if offer.final_price != offer.list_price else ""
+        gain = f"\n[green]{escape(offer.incentive_text)}[/green]" if offer.incentive_text else ""
         table.add_row(
             str(rank),
-            f"[bold]{escape(offer.title)}[/bold]\n{offer.kind}  {escape(offer.product_id)}",
-            f"{cut}{offer.final_price}",
+            f"[bold]{escape(offer.title)}[/bold]\n{offer.kind}  {escape(offer.product_id or 'whole basket')}{gain}",
+            f"{cut}{offer.final_price or ''}",
             escape(offer.reason.text),
             f"{offer.p_buy:.1%}",
             f"{offer.expected_profit:.3f}",
         )
     parts: list[Any] = [table] if slate.offers else [head, "No offer is worth making to this customer now."]
+    if any(offer.terms for offer in slate.offers):
+        parts.append(_terms(slate))
     if slate.dropped:
         parts.append(_dropped(slate, bundle))
     return Group(*parts)
@@ -111,15 +115,40 @@ def bundles_rendered(entries: Sequence[BundleEntry]) -> RenderableType:
     return table
 
 
+def _terms(slate: Slate) -> RenderableType:
+    """What each offer on the slate is worth, term by term."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=f"What they are worth, in {slate.currency}", title_justify="left")
+    table.add_column("offer")
+    for name in (*TERMS, "expected profit"):
+        table.add_column(name, justify="right")
+    for offer in slate.offers:
+        cells = [f"{value:+.3f}" if value else "·" for value in (offer.terms or {}).values()]
+        table.add_row(
+            f"{offer.kind} {escape(offer.product_id or '')}", *cells, f"{offer.expected_profit:+.3f}"
+        )
+    return table
+
+
 def _dropped(slate: Slate, bundle: Bundle) -> RenderableType:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="Not offered", title_justify="left")
-    for name in ("kind", "product", "title", "why not"):
-        table.add_column(name)
+    for name in ("kind", "product", "title", "incentive", "worth", "why not"):
+        table.add_column(name, justify="right" if name == "worth" else "left")
     for dropped in slate.dropped:
-        row = bundle.product_row(dropped.product_id)
-        title = bundle.catalogue.title[row] or ""
-        table.add_row(dropped.kind, escape(dropped.product_id), escape(title), dropped.reason)
+        row = -1 if dropped.product_id is None else bundle.product_row(dropped.product_id)
+        title = bundle.catalogue.title[row] if row >= 0 else None
+        incentive = " ".join(dropped.incentive.get(key, "") for key in ("type", "value")).strip()
+        table.add_row(
+            dropped.kind,
+            escape(dropped.product_id or ""),
+            escape(title or ""),
+            incentive,
+            f"{dropped.expected_profit:+.3f}",
+            f"{dropped.reason}: {drop_text(dropped.reason)}",
+        )
     return table

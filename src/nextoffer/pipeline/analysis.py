@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from nextoffer.bundle.bundle import Bundle, open_bundle
 from nextoffer.config import Settings
+from nextoffer.domain.menu import Menu
 from nextoffer.domain.offers import KIND, KINDS, REASONS, Slate, SlateRequest, Slates
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import RequestError
@@ -77,7 +78,7 @@ def recommend_one(shop: OpenShop, request: SlateRequest, now: datetime) -> tuple
             field="customer_id",
         )
     settings = shop.settings
-    slate = recommend(shop.bundle, shop.policy, request, now, settings.zone, settings.offers.valid_days)
+    slate = recommend(shop.bundle, shop.policy, request, now)
     held_out = bool(groups(settings.experiment, [customer_id])[0])
     return slate, "holdout" if held_out else "treated"
 
@@ -94,7 +95,7 @@ def recommend_all(
         with pq.ParquetWriter(partial, SLATE_SCHEMA, compression="zstd") as writer:
             for rows in _blocks(shop.bundle):
                 slates = choose_stored(shop.bundle, rows, policy, context)
-                writer.write_table(_slate_table(shop.bundle, rows, slates))
+                writer.write_table(_slate_table(shop.bundle, policy.menu, rows, slates))
                 n_rows += len(slates)
         partial.replace(out)
     except OSError as error:
@@ -144,21 +145,20 @@ def write_table(table: pa.Table, out: Path) -> None:
         raise RequestError(f"{out} cannot be written: {error.strerror or error}", field="out") from None
 
 
-def _slate_table(bundle: Bundle, rows: np.ndarray, slates: Slates) -> pa.Table:
+def _slate_table(bundle: Bundle, menu: Menu, rows: np.ndarray, slates: Slates) -> pa.Table:
     def words(names: tuple[str, ...], codes: np.ndarray) -> pa.Array:
         return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int8)), list(names)).cast(pa.string())
 
-    percent = pa.array(
-        [f"percent {level * 100:g}" if level > 0 else "none" for level in slates.level.tolist()]
-    )
+    texts = pa.array([menu.text(row) for row in range(len(menu))])
+    products = pa.array(slates.product, mask=slates.product < 0)
     columns = [
         _ids(bundle, rows[slates.customer]),
         slates.rank,
         words(KINDS, slates.kind),
-        bundle.catalogue.ids.to_arrow().take(pa.array(slates.product)),
+        bundle.catalogue.ids.to_arrow().take(products),
         slates.p_buy,
         slates.expected_profit,
-        percent,
+        texts.take(pa.array(slates.incentive)),
         words(REASONS, slates.reason),
     ]
     return pa.table(columns, schema=SLATE_SCHEMA)

@@ -198,7 +198,7 @@ def score_all(
     from joblib import Parallel, delayed, effective_n_jobs
     from threadpoolctl import threadpool_limits
 
-    nothing = Candidates(*(np.zeros(0, dtype) for dtype in ("i4", "i1", "i4", "i4", "i1", "f4")))
+    nothing = Candidates(*(np.zeros(0, dtype) for dtype in ("i4", "i1", "i4", "i4", "i1", "f4", "i2")))
     parts = (
         CustomerIds(ids, read_languages(kitchen.engine, ids, LANGUAGES)),
         kitchen.catalogue,
