@@ -374,7 +374,7 @@ def test_returns_stay_lines_and_repeated_lines_are_kept_with_a_warning(tmp_path:
 
     assert rows_of(history, "orders", "revenue") == [(1998,), (1998,), (-1998,)]
     assert history.reports["orders"].duplicates == 1
-    assert any("repeat another exactly" in warning for warning in history.warnings)
+    assert any("repeats another exactly" in warning for warning in history.warnings)
 
 
 def test_an_order_described_on_its_first_line_only_is_described_on_all(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from scipy.special import ndtri, stdtrit
 from nextoffer.domain.arrays import Bools, Floats
 from nextoffer.errors import MeasurementError
 from nextoffer.measurement.permutation import SAME, Sums, Tails, Verdict, draw, tails
+from nextoffer.texts import said
 
 MIN_BUYERS = 10  # per group: below it no method known to us gives an answer worth having
 SMALL_HOLDOUT = 100  # buyers held out, below which a report says so
@@ -170,9 +171,9 @@ def _effect(
     agrees = relative is not None and relative.verdict == money.verdict
     note = None
     if relative is None:
-        note = "no relative size: a group's total is not above 0"
+        note = said("no relative size: a group's total is not above 0")
     elif not agrees:
-        note = "relative size not determined"
+        note = said("relative size not determined")
     return Effect(
         *arms,
         money.verdict,

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from nextoffer.domain.money import to_minor
 from nextoffer.measurement.outcomes import merged_orders, naive
+from nextoffer.texts import Said, said
 
 ATTRIBUTION_DAYS = 7
 
@@ -106,9 +107,9 @@ class Attributed:
         return (self.revenue - self.cost) / self.cost * 100 if self.cost else None
 
     @property
-    def note(self) -> str | None:
+    def note(self) -> Said | None:
         """Why there is no ROI."""
-        return None if self.cost else "no cost is known, so a return on it cannot be said"
+        return None if self.cost else said("no cost is known, so a return on it cannot be said")
 
 
 @dataclass(frozen=True, slots=True)

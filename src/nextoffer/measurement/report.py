@@ -17,6 +17,7 @@ from nextoffer.errors import MeasurementError
 from nextoffer.measurement.experiment import Arm, Effect, permutation_test, seed_of
 from nextoffer.measurement.kpi import ATTRIBUTION_DAYS, Attributed, Figures, Kpis, Participation, Window
 from nextoffer.measurement.outcomes import Outcomes, naive, outcomes
+from nextoffer.texts import Said, said
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -157,11 +158,11 @@ def to_json(measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def render(measurement: Measurement) -> RenderableType:
-    """The measurement as a marketer reads it on a terminal."""
+def render(measurement: Measurement, language: str = "en") -> RenderableType:
+    """The measurement as a marketer reads it on a terminal, in a language of `texts`."""
     from nextoffer.measurement.render import rendered
 
-    return rendered(measurement)
+    return rendered(measurement, language)
 
 
 def _effects(result: Outcomes, seed: int, n_permutations: int) -> tuple[tuple[str, Effect], ...]:
@@ -198,20 +199,28 @@ def _check_groups(
     share = experiment.holdout_share
     split_p = _split_p(n_treated, n_holdout, share)
     met = n_met / n_holdout if n_holdout else 0.0
-    blocked = None
+    blocked: Said | None = None
     if min(n_treated, n_holdout) < 2:
-        blocked = (
-            f"{n_treated} customers are treated and {n_holdout} held out: there is nobody to compare with. "
-            "Set [experiment] holdout_share above 0 and serve or export offers first"
+        blocked = said(
+            "treated customers: {treated}, held out: {holdout}; there is nobody to compare with. "
+            "Set [experiment] holdout_share above 0 and serve or export offers first",
+            treated=n_treated,
+            holdout=n_holdout,
         )
     elif split_p is not None and split_p < _SPLIT_P:
-        blocked = (
-            f"{n_holdout} of {n_treated + n_holdout} customers are held out where {share:.1%} were meant to "
-            f"be (p = {split_p:.1g}): the groups were not drawn as configured. "
-            "Was holdout_share changed without a new version?"
+        blocked = said(
+            "{holdout} of {all} customers are held out where {share} were meant to be (p = {p}): the groups "
+            "were not drawn as configured. Was holdout_share changed without a new version?",
+            holdout=n_holdout,
+            all=n_treated + n_holdout,
+            share=said("{percent}%", percent=round(100 * share, 1)),
+            p=f"{split_p:.1g}",
         )
     elif met > _CONTAMINATED:
-        blocked = f"{met:.1%} of the holdout met an offer: find out what shows offers to held-out customers"
+        blocked = said(
+            "{share} of the holdout met an offer: find out what shows offers to held-out customers",
+            share=said("{percent}%", percent=round(100 * met, 1)),
+        )
     return Checks(n_treated, n_holdout, share, split_p, met, blocked)
 
 

@@ -1,47 +1,52 @@
-"""Reasons a shopper understands, in English and Russian; each is true for this customer or not given."""
+"""Reasons a shopper understands, in their language; each is true for this customer or not given.
+
+One function for each reason code takes the facts from the bundle; `sentences` puts them into words.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+import calendar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 import numpy as np
 
-from nextoffer.bundle.bundle import LANGUAGES, Bundle
+from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.offers import REASONS, Reason
 from nextoffer.offers.replenishment import usual_gap_days
+from nextoffer.offers.sentences import Facts, sentence
+from nextoffer.texts import LANGUAGES, language_of
 
 FRESH_DAYS = 7  # for so long after as_of the present moment may be used to say "n days ago"
+_EPOCH = date(1970, 1, 1)
+_NOTHING = Facts()
 
-_TEXTS: dict[str, dict[str, str]] = {
-    "en": {
-        "due-for-refill": "You buy this about every {gap}; the last one was {since} ago.",
-        "runs-out": "What you usually buy of this lasts about {gap}; the last time was {since} ago.",
-        "bought-together": "Often bought together with {because}, which you bought {since} ago.",
-        "goes-with-cart": "Goes with {because} in your cart.",
-        "bought-lately": "Often bought together with {because}, which you bought lately.",
-        "step-up": "A step up from {because}, which you bought {since} ago.",
-        "similar-customers": "Customers with tastes like yours choose this.",
-        "like-viewed": "Similar to {because}, which you looked at.",
-        "popular-now": "Popular in the shop now.",
-        "popular": "Popular in the shop.",
-        "we-miss-you": "It has been {silent} since your last order: here is {percent} % off for your return.",
-        "we-miss-you, no discount": "It has been {silent} since your last order: you might like this.",
-    },
-    "ru": {
-        "due-for-refill": "Вы покупаете это примерно раз в {gap}; последний раз — {since} назад.",
-        "runs-out": "Обычной вашей покупки хватает примерно на {gap}; последняя была {since} назад.",
-        "bought-together": "Часто берут вместе с товаром «{because}», который вы купили {since} назад.",
-        "goes-with-cart": "Подходит к товару «{because}» в вашей корзине.",
-        "bought-lately": "Часто берут вместе с товаром «{because}», который вы недавно купили.",
-        "step-up": "Классом выше, чем «{because}», который вы купили {since} назад.",
-        "similar-customers": "Это выбирают покупатели с похожими вкусами.",
-        "like-viewed": "Похоже на «{because}», который вы смотрели.",
-        "popular-now": "Сейчас популярно в магазине.",
-        "popular": "Популярно в магазине.",
-        "we-miss-you": "С вашего последнего заказа прошло {silent}: дарим скидку {percent} % к возвращению.",
-        "we-miss-you, no discount": "С вашего последнего заказа прошло {silent}: это может вам понравиться.",
-    },
-}
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One offer to give a reason for; rows are −1 where there is no customer, product or because.
+
+    `now` is the moment to speak of, `seen` what was viewed or carted in earlier visits, as in SlateRequest.
+    """
+
+    bundle: Bundle
+    customer: int
+    product: int
+    because: int
+    now: datetime
+    zone: tzinfo
+    seen: Sequence[tuple[str, bool, float]] = ()
+
+    @property
+    def today(self) -> date:
+        """The day in the shop's time zone."""
+        return self.now.astimezone(self.zone).date()
+
+    @property
+    def later(self) -> timedelta:
+        """How long ago the bundle's figures were true, in whole days."""
+        return timedelta(days=(self.now - self.bundle.as_of).days)
 
 
 def reason_of(
@@ -50,60 +55,194 @@ def reason_of(
     product: int,
     because: int,
     reason: int,
-    level: float,
+    incentive: str,
     now: datetime,
     language: str,
+    zone: tzinfo = UTC,
+    own: str | Mapping[str, str] = "",
+    seen: Sequence[tuple[str, bool, float]] = (),
 ) -> Reason:
-    """The reason for one offer, with the products it rests on."""
-    code = REASONS[reason]
-    language = language[:2].lower()
-    language = language if language in LANGUAGES else "en"
-    later = (now - bundle.as_of).days if 0 <= (now - bundle.as_of).days <= FRESH_DAYS else 0
-    words: dict[str, str] = {}
-    if because >= 0:
-        words["because"] = bundle.catalogue.title[because] or bundle.catalogue.ids.text(because)
-    pair = _pair(bundle, customer_row, because if because >= 0 else product)
-    if pair >= 0:
-        pairs = bundle.knowledge.pairs
-        words["since"] = days_text(int(pairs.last_age_days[pair]) + later, language)
-        gap = float(usual_gap_days(bundle, np.array([pair]))[0])
-        words["gap"] = days_text(round(gap), language)
-    if customer_row >= 0:
-        silent = int(bundle.knowledge.customers.recency_days[customer_row]) + later
-        words["silent"] = days_text(silent, language)
-    words["percent"] = f"{level * 100:g}"
+    """The reason for one offer, with the products it rests on.
+
+    Parameters
+    ----------
+    incentive : what is given with it in words (`incentive_text`), empty for none
+    language : a tag such as ru-RU; a language without a catalogue is answered in English
+    zone : the shop's; in it days begin
+    own : a marketer's own words, in one language or by language
+    seen : product id, whether it is in the cart, hours ago: live events of this customer
+    """
+    code, language = REASONS[reason], language_of(language)
+    fresh = 0 <= (now - bundle.as_of).days <= FRESH_DAYS
+    told = Told(bundle, customer_row, product, because, now if fresh else bundle.as_of, zone, seen)
+    facts = _FACTS[code](told) if code in _FACTS else _NOTHING
+    if incentive or own:
+        facts = replace(facts, incentive=incentive, own=own_text(own, language))
     ids = (bundle.catalogue.ids.text(because),) if because >= 0 else ()
-    return Reason(code, _text(bundle, code, product, level, language).format(**words), ids)
+    return Reason(code, sentence(code, facts, language), ids)
 
 
-def _text(bundle: Bundle, code: str, product: int, level: float, language: str) -> str:
-    """The sentence for a reason: as much of it as is true of this product and this discount."""
-    if code == "we-miss-you" and level == 0:
-        code = "we-miss-you, no discount"
-    if code == "popular-now" and bundle.knowledge.products.share_28[product] == 0:
-        code = "popular"
-    return _TEXTS[language][code]
+def own_text(own: str | Mapping[str, str], language: str) -> str:
+    """A marketer's words in a language, else in English, else in whichever there is.
+
+    >>> own_text({"en": "New!", "ru": "Новинка!"}, "ru"), own_text("Sale", "ru"), own_text({"ru": "Да"}, "en")
+    ('Новинка!', 'Sale', 'Да')
+    """
+    if isinstance(own, str):
+        return own
+    return own.get(language) or own.get(LANGUAGES[0]) or next(iter(own.values()), "")
 
 
-def days_text(days: int, language: str) -> str:
-    """A span of days as people say it: 27 days, 4 weeks, 5 months."""
-    days = max(days, 1)
-    if language == "ru":
-        unit, count = ("дн.", days) if days < 28 else ("нед.", round(days / 7))
-        if days >= 91:
-            unit, count = "мес.", round(days / 30.4)
-        return f"{count} {unit}"
-    unit, count = ("day", days) if days < 28 else ("week", round(days / 7))
-    if days >= 91:
-        unit, count = "month", round(days / 30.4)
-    return f"{count} {unit}{'' if count == 1 else 's'}"
+def _habit(told: Told) -> Facts:
+    pair = _pair(told, told.product)
+    if pair < 0:
+        return _NOTHING
+    gap = float(usual_gap_days(told.bundle, np.array([pair]))[0])
+    return Facts(since=_since(told, pair), gap=timedelta(days=round(gap)))
 
 
-def _pair(bundle: Bundle, customer_row: int, product: int) -> int:
+def _because(told: Told) -> Facts:
+    """The product the reason names, and when this customer last bought it."""
+    if told.because < 0:
+        return _NOTHING
+    pair = _pair(told, told.because)
+    return Facts(product=_title(told, told.because), since=_since(told, pair) if pair >= 0 else None)
+
+
+def _popularity(told: Told) -> Facts:
+    lately = told.bundle.knowledge.products.share_28
+    return Facts(now=told.product >= 0 and bool(lately[told.product] > 0))
+
+
+def _silence(told: Told) -> Facts:
+    if told.customer < 0:
+        return _NOTHING
+    days = int(told.bundle.knowledge.customers.recency_days[told.customer])
+    return Facts(silent=timedelta(days=days) + told.later)
+
+
+def _interest(told: Told) -> Facts:
+    """The newest of what this visit's events and the bundle know of the product."""
+    known = list(_stored_interest(told))
+    if told.seen and told.product >= 0:
+        product_id = told.bundle.catalogue.ids.text(told.product)
+        known += [(timedelta(hours=hours), carted) for seen, carted, hours in told.seen if seen == product_id]
+    if not known:
+        return _NOTHING
+    since, carted = min(known, key=lambda one: (one[0], not one[1]))
+    return Facts(since=max(since, timedelta()), carted=carted)
+
+
+def _stored_interest(told: Told) -> list[tuple[timedelta, bool]]:
+    interest = told.bundle.diary.interest
+    start, end = _entries(interest.customer, told.customer)
+    at = np.flatnonzero(interest.product[start:end] == told.product)
+    now = told.now.timestamp()
+    return [
+        (timedelta(seconds=now - int(interest.seen_at[start + i])), bool(interest.carted[start + i]))
+        for i in at[:1]
+    ]
+
+
+def _birthday(told: Told) -> Facts:
+    days = told.bundle.diary.calendar
+    month, day = _of(days.birth_month, told.customer), _of(days.birth_day, told.customer)
+    if not month:
+        return _NOTHING
+    today = told.today
+    on, late = _occasion(month, day, today)
+    return Facts(today=today, day=on, late=late)
+
+
+def _anniversary(told: Told) -> Facts:
+    days = _of(told.bundle.diary.calendar.first_order_day, told.customer)
+    if not days:
+        return _NOTHING
+    first, today = _EPOCH + timedelta(days=days), told.today
+    on, late = _occasion(first.month, first.day, today)
+    return Facts(today=today, day=on, late=late, years=(today - timedelta(days=late)).year - first.year)
+
+
+def _points(told: Told) -> Facts:
+    days = told.bundle.diary.calendar
+    points, ends = _of(days.points_balance, told.customer), _of(days.points_expire_day, told.customer)
+    if not ends:
+        return _NOTHING
+    return Facts(today=told.today, day=_EPOCH + timedelta(days=ends), points=points)
+
+
+def _renewal(told: Told) -> Facts:
+    """The pass of this product that ends last."""
+    passes = told.bundle.diary.passes
+    start, end = _entries(passes.customer, told.customer)
+    at = np.flatnonzero(passes.product[start:end] == told.product)
+    if told.product < 0 or not len(at):
+        return _NOTHING
+    ends = _EPOCH + timedelta(days=int(passes.ends_day[start + at].max()))
+    return Facts(today=told.today, day=ends, product=_title(told, told.product))
+
+
+def _occasion(month: int, day: int, today: date) -> tuple[date | None, int]:
+    """The occurrence of a yearly day nearest to `today` (None for 29 February of a common year), and by how many
+    days it is past. In common years who was born on 29 February is spoken to on the 28th and the 1st alike.
+
+    >>> _occasion(12, 31, date(2026, 1, 2)), _occasion(2, 29, date(2026, 3, 3))
+    ((datetime.date(2025, 12, 31), 2), (None, 2))
+    """
+    found: list[tuple[date | None, int]] = []
+    for year in (today.year - 1, today.year, today.year + 1):
+        if (month, day) == (2, 29) and not calendar.isleap(year):
+            before, after = (today - date(year, 2, 28)).days, (today - date(year, 3, 1)).days
+            found.append((None, min(before, 0) or max(after, 0)))
+        else:
+            on = date(year, month, day)
+            found.append((on, (today - on).days))
+    return min(found, key=lambda one: (abs(one[1]), -one[1]))
+
+
+def _pair(told: Told, product: int) -> int:
     """Row of (customer, product) in the pairs; −1 if the customer never bought it."""
-    if customer_row < 0:
+    if told.customer < 0:
         return -1
-    pairs = bundle.knowledge.pairs
-    start, end = int(pairs.indptr[customer_row]), int(pairs.indptr[customer_row + 1])
+    pairs = told.bundle.knowledge.pairs
+    start, end = int(pairs.indptr[told.customer]), int(pairs.indptr[told.customer + 1])
     at = start + int(pairs.product[start:end].searchsorted(product))
     return at if at < end and int(pairs.product[at]) == product else -1
+
+
+def _since(told: Told, pair: int) -> timedelta:
+    return timedelta(days=int(told.bundle.knowledge.pairs.last_age_days[pair])) + told.later
+
+
+def _title(told: Told, product: int) -> str:
+    catalogue = told.bundle.catalogue
+    return catalogue.title[product] or catalogue.ids.text(product)
+
+
+def _of(column: np.ndarray, customer: int) -> int:
+    """A figure of one customer; 0 where nobody has one."""
+    return int(column[customer]) if 0 <= customer < len(column) else 0
+
+
+def _entries(customers: np.ndarray, customer: int) -> tuple[int, int]:
+    """Where one customer's rows begin and end in a sorted column."""
+    return int(customers.searchsorted(customer, "left")), int(customers.searchsorted(customer, "right"))
+
+
+_FACTS: dict[str, Callable[[Told], Facts]] = {
+    "due-for-refill": _habit,
+    "runs-out": _habit,
+    "bought-together": _because,
+    "goes-with-cart": _because,
+    "bought-lately": _because,
+    "step-up": _because,
+    "like-viewed": _because,
+    "popular-now": _popularity,
+    "we-miss-you": _silence,
+    "left-in-cart": _interest,
+    "viewed-not-bought": _interest,
+    "birthday": _birthday,
+    "anniversary": _anniversary,
+    "points-expire": _points,
+    "renewal": _renewal,
+}

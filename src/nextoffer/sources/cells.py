@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nextoffer.config import Source
 from nextoffer.domain.money import minor_digits
 from nextoffer.domain.tables import SQL_TYPES, Column
+from nextoffer.texts import said
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -121,8 +122,14 @@ def decide(
         dates[name] = style
         if rival:
             notes.append(
-                f"{name}: every value reads as {style} and as {rival}; taken as {style}. If that is wrong, "
-                f'set date_format, for example date_format = "{DATE_STYLES[rival]} %H:%M".'
+                said(
+                    "{column}: every value reads as {style} and as {rival}; taken as {style}. "
+                    "If that is wrong, set date_format, for example {example}.",
+                    column=name.removeprefix("raw_"),
+                    style=style,
+                    rival=rival,
+                    example=f'date_format = "{DATE_STYLES[rival]} %H:%M"',
+                )
             )
     naive = [
         name for name, (column, kind) in columns.items() if column.type == "moment" and kind == "TIMESTAMP"

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 
 from nextoffer.domain.events import ALIASES, EVENT_TYPES
 from nextoffer.domain.tables import EVENTS, Column, Table
 from nextoffer.errors import ConfigError
 from nextoffer.sources.cells import END_YEAR, FIRST_YEAR
+from nextoffer.texts import Said, said
 
 ABSURD = 1e9  # a price or quantity from here on is a slip of the keyboard
 ABSURD_AMOUNT = 1e12  # of one line; minor units of a whole history then still fit 64 bits
@@ -25,14 +27,14 @@ CANCELLED = (
 MALFORMED = "malformed-line"
 SUPERSEDED = "superseded"
 _WORDS = {
-    "quantity": "a number, such as 6 or 0.75",
-    "price": "an amount, such as 12.50",
-    "money": "an amount, such as 12.50",
-    "moment": "a date or a moment, such as 2026-03-31 14:05",
-    "date": "a date, such as 1990-03-31",
-    "integer": "a whole number, such as 120",
-    "number": "a number, such as 12.5",
-    "flag": "yes or no (true, false, 1, 0)",
+    "quantity": said("a number, such as 6 or 0.75"),
+    "price": said("an amount, such as 12.50"),
+    "money": said("an amount, such as 12.50"),
+    "moment": said("a date or a moment, such as 2026-03-31 14:05"),
+    "date": said("a date, such as 1990-03-31"),
+    "integer": said("a whole number, such as 120"),
+    "number": said("a number, such as 12.5"),
+    "flag": said("yes or no (true, false, 1, 0)"),
 }
 
 
@@ -43,12 +45,17 @@ class Rule:
     code: str
     column: str
     condition: str
-    advice: str
+    advice: Said
     rejects: bool = True
 
 
-def rules_of(table: Table, mapped: frozenset[str], exclude_products: tuple[str, ...]) -> tuple[Rule, ...]:
-    """All rules of a table, in the order they are asked, for the columns that are mapped."""
+def rules_of(
+    table: Table, mapped: frozenset[str], exclude_products: tuple[str, ...], newest: date | None = None
+) -> tuple[Rule, ...]:
+    """All rules of a table, in the order they are asked, for the columns that are mapped.
+
+    `newest` is the day of the shop's newest order, where it is known: the present, as far as its data tell.
+    """
     columns = [column for column in table.columns if column.name in mapped]
     return (
         *_exclusions(table, mapped, exclude_products),
@@ -56,12 +63,13 @@ def rules_of(table: Table, mapped: frozenset[str], exclude_products: tuple[str, 
         *_absurd(table, mapped),
         *(_unparsable(column) for column in columns if column.type in _WORDS),
         *_values(table, mapped),
+        *_births(table, mapped, newest),
     )
 
 
-def expected(column: Column) -> str:
+def expected(column: Column) -> Said:
     """What a cell of this column should hold, in words."""
-    return _WORDS.get(column.type, "filled in")
+    return _WORDS.get(column.type) or said("filled in")
 
 
 def verdict(rules: tuple[Rule, ...]) -> str:
@@ -113,15 +121,21 @@ def _exclusions(table: Table, mapped: frozenset[str], exclude_products: tuple[st
     if "product_id" in mapped and exclude_products and table.name != "surveys":
         condition = excluded_product(exclude_products, "product_id")
         rules.append(
-            Rule("excluded-product", "product_id", condition, "named by exclude_products", rejects=False)
+            Rule(
+                "excluded-product", "product_id", condition, said("named by exclude_products"), rejects=False
+            )
         )
     if table.name == "orders" and "status" in mapped:
         words = ", ".join(literal(word) for word in CANCELLED)
         condition = f"lower(status) IN ({words})"
-        rules.append(Rule("cancelled-order", "status", condition, "its status says it did not happen", False))
+        rules.append(
+            Rule("cancelled-order", "status", condition, said("its status says it did not happen"), False)
+        )
     if table.name == "interactions":
         words = ", ".join(literal(word) for word in (*EVENT_TYPES, *ALIASES) if event_of(word) not in EVENTS)
-        rules.append(Rule("other-event", "event", f"event IN ({words})", "not a view or a cart event", False))
+        rules.append(
+            Rule("other-event", "event", f"event IN ({words})", said("not a view or a cart event"), False)
+        )
     return rules
 
 
@@ -132,12 +146,17 @@ def event_of(word: str) -> str:
 
 def _missing(column: Column) -> Rule:
     condition = f"raw_{column.name} IS NULL"
-    return Rule(f"missing-{column.name}", column.name, condition, "fill the cell in at the source")
+    return Rule(f"missing-{column.name}", column.name, condition, said("fill the cell in at the source"))
 
 
 def _unparsable(column: Column) -> Rule:
     condition = f"(raw_{column.name} IS NOT NULL AND {column.name} IS NULL)"
-    return Rule(f"unparsable-{column.name}", column.name, condition, f"it must be {expected(column)}")
+    return Rule(
+        f"unparsable-{column.name}",
+        column.name,
+        condition,
+        said("it must be {expected}", expected=expected(column)),
+    )
 
 
 def _absurd(table: Table, mapped: frozenset[str]) -> list[Rule]:
@@ -148,46 +167,71 @@ def _absurd(table: Table, mapped: frozenset[str]) -> list[Rule]:
             continue
         if column.type in ("price", "quantity", "money"):
             condition = f"abs(size_{column.name}) >= {ABSURD:.0f}"
-            rules.append(Rule(f"absurd-{column.name}", column.name, condition, "too large to be meant"))
+            rules.append(Rule(f"absurd-{column.name}", column.name, condition, said("too large to be meant")))
         if column.type == "moment":
             years = f"NOT (year({column.name}) BETWEEN {FIRST_YEAR} AND {END_YEAR - 1})"
-            advice = f"a year between {FIRST_YEAR} and {END_YEAR} is expected; check date_format"
+            advice = said(
+                "a year between {first} and {last} is expected; check date_format",
+                first=str(FIRST_YEAR),
+                last=str(END_YEAR),
+            )
             rules.append(Rule(f"absurd-{column.name}", column.name, years, advice))
     return rules
 
 
 def _values(table: Table, mapped: frozenset[str]) -> list[Rule]:
     """What the values themselves must satisfy."""
-    not_positive = "gifts and adjustments say nothing about what customers pay for"
+    not_positive = said("gifts and adjustments say nothing about what customers pay for")
     known = ", ".join(literal(word) for word in EVENTS)
     line = f"abs(CAST(quantity AS DOUBLE) * CAST(unit_price AS DOUBLE)) >= {ABSURD_AMOUNT:.0f}"
     rules: dict[str, list[Rule]] = {
         "orders": [
-            Rule("zero-quantity", "quantity", "quantity = 0", "nothing was bought or returned"),
+            Rule("zero-quantity", "quantity", "quantity = 0", said("nothing was bought or returned")),
             Rule("price-not-positive", "unit_price", "unit_price <= 0", not_positive),
-            Rule("absurd-amount", "unit_price", line, "quantity times price is too large to be meant"),
+            Rule("absurd-amount", "unit_price", line, said("quantity times price is too large to be meant")),
         ],
         "products": [
-            Rule("price-not-positive", "price", "price <= 0", "a product needs a price to be offered"),
+            Rule("price-not-positive", "price", "price <= 0", said("a product needs a price to be offered")),
         ],
         "interactions": [
             Rule(
-                "unknown-event", "event", f"event NOT IN ({known})", f"it must be one of {', '.join(EVENTS)}"
+                "unknown-event",
+                "event",
+                f"event NOT IN ({known})",
+                said("it must be one of {words}", words=", ".join(EVENTS)),
             ),
-            Rule("missing-visitor", "visitor_id", _nobody(mapped), "customer_id or visitor_id is needed"),
+            Rule(
+                "missing-visitor", "visitor_id", _nobody(mapped), said("customer_id or visitor_id is needed")
+            ),
         ],
         "subscriptions": [
             Rule(
-                "ends-before-start", "ends_at", "ends_at < started_at", "the last day comes after the first"
+                "ends-before-start",
+                "ends_at",
+                "ends_at < started_at",
+                said("the last day comes after the first"),
             ),
         ],
         "surveys": [
-            Rule("unknown-kind", "kind", "lower(kind) NOT IN ('nps', 'csi', 'review')", "nps, csi or review"),
+            Rule(
+                "unknown-kind",
+                "kind",
+                "lower(kind) NOT IN ('nps', 'csi', 'review')",
+                said("nps, csi or review"),
+            ),
         ],
     }
     return [
         rule for rule in rules.get(table.name, []) if rule.column in mapped or rule.code == "missing-visitor"
     ]
+
+
+def _births(table: Table, mapped: frozenset[str], newest: date | None) -> list[Rule]:
+    """Nobody is born after the shop's newest order: a year mistyped, or day, month and year in another order."""
+    if table.name != "customers" or "birth_date" not in mapped or newest is None:
+        return []
+    advice = said("it is after the newest order ({day}); check the year, and date_format", day=str(newest))
+    return [Rule("birthday-in-future", "birth_date", f"birth_date > DATE '{newest}'", advice)]
 
 
 def _nobody(mapped: frozenset[str]) -> str:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from nextoffer.sources.checks import Rule
 from nextoffer.sources.files import Origin, Staged, name_of, open_files, quoted
 from nextoffer.sources.mapping import PRODUCT_EXTRAS, mapping_of
 from nextoffer.sources.sql import open_query
+from nextoffer.texts import said
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -98,7 +99,8 @@ def _connection(settings: Settings, folder: Path) -> Iterator[tuple[DuckDBPyConn
 def _load_one(
     con: DuckDBPyConnection, name: str, source: Source, settings: Settings, folder: Path, scratch: Path
 ) -> tuple[Judged, TableReport]:
-    judged = _judge(con, TABLES[name], source, settings, _room(scratch, name))
+    newest = _newest(con, folder) if name == "customers" else None
+    judged = _judge(con, TABLES[name], source, settings, _room(scratch, name), newest)
     report = _count(con, judged, settings, folder)
     mapped = frozenset(judged.mapping)
     return judged, write.accepted(con, judged.table, mapped, settings, folder / f"{name}.parquet", report)
@@ -133,7 +135,7 @@ def _load_tables(
         say(f"{name}: reading {source.path or 'the database'}")
         judged, reports[name] = _load_one(con, name, source, settings, folder, scratch)
         say(f"{name}: {reports[name].read:,} rows read, {reports[name].accepted:,} accepted")
-        notes += [f"{name}.{note}" for note in judged.notes]
+        notes += [said("{table}.{note}", table=name, note=note) for note in judged.notes]
         judged_orders = judged if name == "orders" else judged_orders
     extras = [name for name in PRODUCT_EXTRAS if judged_orders and name in judged_orders.mapping]
     given = frozenset(name for name, source in sources.items() if source is not None)
@@ -152,7 +154,12 @@ def _room(scratch: Path, name: str) -> Path:
 
 
 def _judge(
-    con: DuckDBPyConnection, table: Table, source: Source, settings: Settings, scratch: Path
+    con: DuckDBPyConnection,
+    table: Table,
+    source: Source,
+    settings: Settings,
+    scratch: Path,
+    newest: date | None = None,
 ) -> Judged:
     """Make the views cells_, values_ and judged_<table>."""
     origin = open_files(source, scratch) if source.path is not None else open_query(source, scratch)
@@ -174,13 +181,12 @@ def _judge(
             size = cells.value(replace(column, type="number"), cell, kind, reading, settings.currency, "UTC")
             values.append(f"{size} AS size_{column.name}")
     con.execute(f"CREATE VIEW values_{table.name} AS SELECT *, {', '.join(values)} FROM {raw}")
-    rules = checks.rules_of(table, frozenset(mapping), settings.exclude_products)
+    rules = checks.rules_of(table, frozenset(mapping), settings.exclude_products, newest)
     con.execute(
         f"CREATE VIEW judged_{table.name} AS SELECT *, {checks.verdict(rules)} AS verdict "
         f"FROM values_{table.name}"
     )
-    notes = tuple(note.removeprefix("raw_") for note in reading.notes)
-    return Judged(table, origin, staged, mapping, rules, notes)
+    return Judged(table, origin, staged, mapping, rules, reading.notes)
 
 
 def _carry_down(con: DuckDBPyConnection, view: str, mapping: dict[str, str]) -> str:
@@ -338,6 +344,11 @@ def _write_rejects(con: DuckDBPyConnection, folder: Path) -> Path:
     order = 'ORDER BY "table", "row", rule'
     con.execute(f"COPY (SELECT * FROM rejects {order}) TO '{quoted(path)}' (FORMAT parquet)")
     return path
+
+
+def _newest(con: DuckDBPyConnection, folder: Path) -> date | None:
+    """Day of the newest order; None where customers are read alone (their birthdays were judged at night)."""
+    return _span(con, folder)[1].date() if (folder / "orders.parquet").is_file() else None
 
 
 def _span(con: DuckDBPyConnection, folder: Path) -> tuple[datetime, datetime]:
