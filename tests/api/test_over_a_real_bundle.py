@@ -139,9 +139,7 @@ def test_the_api_gives_every_customer_the_offers_of_recommend(shop, served):
         body = served.get(f"/v1/customers/{name}/offers").json()
         answers.SlateModel.model_validate(body)
         wanted = SlateRequest(customer_id=name)
-        slate = recommend(
-            bundle, policy, wanted, served.now, shop.settings.zone, shop.settings.offers.valid_days
-        )
+        slate = recommend(bundle, policy, wanted, served.now)
         assert [offer["offer_id"] for offer in body["offers"]] == [offer.offer_id for offer in slate.offers]
         assert body["fallback"] is None
         n_offers += len(body["offers"])

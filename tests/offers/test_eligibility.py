@@ -14,9 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.offers import DROPS, KIND, KINDS, REASON, Candidates
+from nextoffer.config import Exclude
+from nextoffer.domain.kinds import DROP, DROPS, KIND, KINDS, OPTION_DROPS, REASON, RULE_DROPS
+from nextoffer.domain.offers import Candidates
 from nextoffer.offers.choosing import NOTHING, Context, Policy
-from nextoffer.offers.eligibility import RULES, Question, first_failure, last_age_days
+from nextoffer.offers.eligibility import OPTION_RULES, RULES, Question, first_failure, last_age_days
+from nextoffer.offers.ranking import options_of
+from nextoffer.offers.shelf import shelf_of
 
 SEEDS = st.integers(0, 2**32 - 1)
 RULE = dict(RULES)
@@ -36,8 +40,10 @@ def asked(bundle: Bundle, policy: Policy, seed: int, context: Context = NOTHING)
     kind = rng.choice([KIND[k] for k in ("cross_sell", "up_sell", "for_you", "replenishment", "win_back")], n)
     reason = np.full(n, REASON["popular-now"], np.int8)
     p_buy = rng.random(n).astype(np.float32)
-    candidates = Candidates(customer, kind.astype(np.int8), product, np.full(n, -1, np.int32), reason, p_buy)
-    return Question(bundle, rows, candidates, policy, context)
+    candidates = Candidates.learned(
+        customer, kind.astype(np.int8), product, np.full(n, -1, np.int32), reason, p_buy
+    )
+    return Question(bundle, shelf_of(bundle, policy), rows, candidates, policy, context)
 
 
 def by_loop(q: Question, fails: Callable[[int, str, int], bool]) -> list[bool]:
@@ -137,13 +143,15 @@ def test_nothing_is_sold_below_the_margin_floor_even_at_the_smallest_discount(
     bundle = replace(shop_bundle, catalogue=catalogue)
     q = asked(bundle, replace(shop_policy, floor_share=floor_share), seed)
 
-    def fails(row: int, kind: str, product: int) -> bool:
-        kept = Decimal("0.95") if kind == "win_back" else Decimal(1)
-        final = round(int(price[product]) * kept)  # half to even
-        share = Fraction(str(floor_share))
-        return final <= 0 or final - int(catalogue.unit_cost[product]) < share * final
+    option, _, _, fails = options_of(q)
 
-    assert RULE["margin-floor"](q).tolist() == by_loop(q, fails)
+    for at, candidate in enumerate(option.candidate.tolist()):
+        product = int(q.candidates.product[candidate])
+        level = Decimal(int(shop_policy.menu.millionths[option.incentive[at]])) / 1_000_000
+        final = round(int(price[product]) * (1 - level))  # half to even
+        share = Fraction(str(floor_share))
+        below = final <= 0 or final - int(catalogue.unit_cost[product]) < share * final
+        assert (fails[at] == DROP["margin-floor"]) == below
 
 
 @given(seed=SEEDS)
@@ -176,16 +184,50 @@ def test_what_a_filter_leaves_out_is_dropped(seed: int, shop_bundle: Bundle, sho
 
 
 def test_rules_are_asked_in_the_order_of_their_codes() -> None:
-    assert [name for name, _ in RULES] == list(DROPS[: len(RULES)])
-    assert [name for name, _ in RULES][1:] == [
-        "hidden",
-        "restricted",
-        "out-of-stock",
-        "bought-recently",
-        "margin-floor",
-        "in-cart",
-        "contact-cap",
-    ]
+    asked_for = [name for name, _ in RULES]
+    assert asked_for == [name for name in RULE_DROPS if name in asked_for]
+    assert [name for name, _ in OPTION_RULES] == list(OPTION_DROPS)
+
+
+@given(seed=SEEDS)
+def test_rules_about_customers_hold_for_all_their_offers(
+    seed: int, shop_bundle: Bundle, shop_policy: Policy
+) -> None:
+    flagged = np.random.default_rng(seed).random((4, 20)) < 0.4
+    names = ("no_consent", "held_out", "capped", "event_made")
+    context = Context(contact=True, **dict(zip(names, flagged, strict=True)))
+    q = asked(shop_bundle, shop_policy, seed, context)
+    customer, event = q.candidates.customer, q.candidates.kind == KIND["event"]
+
+    assert RULE["no-consent"](q).tolist() == flagged[0][customer].tolist()
+    assert RULE["holdout"](q).tolist() == flagged[1][customer].tolist()
+    assert RULE["contact-cap"](q).tolist() == flagged[2][customer].tolist()
+    assert RULE["once-a-year"](q).tolist() == (flagged[3][customer] & event).tolist()
+    mail = replace(q, context=replace(context, transactional=True, quiet=True))
+    assert not RULE["contact-cap"](mail).any() and not RULE["quiet-hours"](mail).any()
+    assert RULE["quiet-hours"](replace(q, context=replace(context, quiet=True))).all()
+
+
+@given(seed=SEEDS)
+def test_an_excluded_product_brand_or_category_is_dropped_with_all_below_it(
+    seed: int, shop_bundle: Bundle, shop_policy: Policy
+) -> None:
+    rng = np.random.default_rng(seed)
+    catalogue = shop_bundle.catalogue
+    ids, brands, paths = (list(column) for column in (catalogue.ids, catalogue.brand, catalogue.category))
+    product, brand, path = (
+        str(rng.choice([one for one in column if one])) for column in (ids, brands, paths)
+    )
+    department = str(rng.choice([one for one in paths if one])).split(" > ")[0]
+    exclude = Exclude(products=(product, f"{ids[0]}*"), brands=(brand,), categories=(path, department))
+    q = asked(shop_bundle, replace(shop_policy, exclude=exclude), seed)
+
+    def out(row: int, kind: str, p: int) -> bool:
+        named = ids[p] == product or str(ids[p]).startswith(str(ids[0]))
+        below = any(paths[p] == one or str(paths[p]).startswith(f"{one} >") for one in (path, department))
+        return named or brands[p] == brand or below
+
+    assert RULE["excluded"](q).tolist() == by_loop(q, out)
 
 
 @settings(max_examples=30)

@@ -1,4 +1,4 @@
-"""Prices after a discount and the margin floor: exact to the cent."""
+"""Prices after an incentive, what it costs, and the margin floor: exact to the cent."""
 
 from __future__ import annotations
 
@@ -12,59 +12,151 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextoffer.bundle.bundle import Bundle
+from nextoffer.config import IncentiveTerms, Settings
+from nextoffer.domain.menu import Menu
 from nextoffer.offers.choosing import Policy
-from nextoffer.offers.incentives import final_price, levels_of, meets_floor
+from nextoffer.offers.incentives import Deal, deals, final_price, meets_floor
+from nextoffer.offers.shelf import Shelf, shelf_of
 
 CENTS = st.integers(0, 10**9)
-LEVELS = st.integers(0, 9_999).map(lambda n: Decimal(n) / 10_000)
+LEVELS = st.integers(0, 10_000).map(lambda n: Decimal(n) / 10_000)
+TERMS = {
+    "tenth": IncentiveTerms(type="percent", value=Decimal("10")),
+    "off": IncentiveTerms(type="amount", value=Decimal("1.50")),
+    "fixed": IncentiveTerms(type="fixed_price", value=Decimal("3.99")),
+    "shipping": IncentiveTerms(type="free_shipping", value=Decimal("4.95"), cost=Decimal("3.10")),
+    "points": IncentiveTerms(type="points", value=Decimal(200)),
+    "basket": IncentiveTerms(type="percent", value=Decimal("12.5"), scope="basket", min_order=Decimal(30)),
+    "shared": IncentiveTerms(type="percent", value=Decimal("20"), partner_share=0.5),
+}
+
+
+def millionths(level: Decimal) -> np.ndarray:
+    return np.array([int(level * 1_000_000)])
 
 
 @given(CENTS, LEVELS)
 def test_a_final_price_is_the_exact_product_rounded_half_to_even(price: int, level: Decimal) -> None:
     expected = (price * (1 - level)).quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
 
-    got = final_price(np.array([price]), np.array([float(level)]))
-
-    assert got.tolist() == [int(expected)]
+    assert final_price(np.array([price]), millionths(level)).tolist() == [int(expected)]
 
 
 @pytest.mark.parametrize(
-    ("price", "level", "final"), [(10, 0.15, 8), (30, 0.15, 26), (9, 0.5, 4), (7, 0.5, 4), (255, 0, 255)]
+    ("price", "level", "final"),
+    [(10, "0.15", 8), (30, "0.15", 26), (9, "0.5", 4), (7, "0.5", 4), (255, "0", 255), (255, "1", 0)],
 )
-def test_half_a_cent_goes_to_the_even_one(price: int, level: float, final: int) -> None:
-    assert final_price(np.array([price]), np.array([level])).tolist() == [final]
+def test_half_a_cent_goes_to_the_even_one(price: int, level: str, final: int) -> None:
+    assert final_price(np.array([price]), millionths(Decimal(level))).tolist() == [final]
+
+
+@pytest.fixture(scope="module")
+def menu(shop_settings: Settings) -> Menu:
+    none = shop_settings.offers.model_copy(update={"win_back_levels": ()})
+    return Menu.of(shop_settings.model_copy(update={"offers": none, "incentives": TERMS}))
+
+
+def on_shelf(bundle: Bundle, policy: Policy, price: int, cost: int) -> Shelf:
+    shelf = shelf_of(bundle, policy)
+    return replace(shelf, price=np.array([price, 0]), unit_cost=np.array([cost, 0]))
+
+
+def deal_of(bundle: Bundle, shelf: Shelf, menu: Menu, name: str, basket: int) -> Deal:
+    row = np.array([menu.name.index(name)])
+    return deals(bundle, shelf, menu, row, np.zeros(1, np.int64), np.array([basket]))
+
+
+@pytest.mark.parametrize(
+    ("name", "final", "saved", "cost"),
+    [
+        ("none", 999, 0, 0),
+        ("tenth", 899, 100, 100),  # 899.1
+        ("off", 849, 150, 150),
+        ("fixed", 399, 600, 600),
+        ("shipping", 999, 495, 310),
+        ("points", 999, 200, 200),  # a point is a penny
+        ("basket", 999, 500, 500),  # of an order of 40.00
+        ("shared", 799, 200, 100),
+    ],
+)
+def test_what_each_incentive_takes_off_and_costs(
+    name: str, final: int, saved: int, cost: int, menu: Menu, shop_bundle: Bundle, shop_policy: Policy
+) -> None:
+    deal = deal_of(shop_bundle, on_shelf(shop_bundle, shop_policy, 999, 500), menu, name, 4000)
+
+    assert [int(column[0]) for column in (deal.price, deal.final, deal.saved, deal.cost)] == [
+        999,
+        final,
+        saved,
+        cost,
+    ]
+
+
+@given(price=st.integers(1, 500), value=st.integers(1, 900))
+def test_nobody_is_paid_to_take_a_product(
+    price: int, value: int, shop_settings: Settings, shop_bundle: Bundle, shop_policy: Policy
+) -> None:
+    terms = {
+        "off": IncentiveTerms(type="amount", value=Decimal(value) / 100),
+        "fixed": IncentiveTerms(type="fixed_price", value=Decimal(value) / 100),
+    }
+    menu = Menu.of(shop_settings.model_copy(update={"incentives": terms}))
+    shelf = on_shelf(shop_bundle, shop_policy, price, 0)
+
+    assert deal_of(shop_bundle, shelf, menu, "off", 0).final[0] == max(price - value, 0)
+    assert deal_of(shop_bundle, shelf, menu, "fixed", 0).final[0] == min(
+        price, value
+    )  # never dearer than listed
 
 
 @given(
     price=st.integers(0, 10**7),
     cost=st.integers(0, 10**7),
-    level=LEVELS,
+    level=st.integers(1, 10_000).map(lambda n: Decimal(n) / 100),
     floor=st.integers(0, 1000).map(lambda n: Decimal(n) / 1000),
 )
 def test_the_margin_floor_holds_to_the_cent(
-    price: int, cost: int, level: Decimal, floor: Decimal, shop_bundle: Bundle
+    price: int,
+    cost: int,
+    level: Decimal,
+    floor: Decimal,
+    shop_settings: Settings,
+    shop_bundle: Bundle,
+    shop_policy: Policy,
 ) -> None:
-    one = replace(shop_bundle.catalogue, price=np.array([price]), unit_cost=np.array([cost]))
-    final = int((price * (1 - level)).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
+    terms = {"cut": IncentiveTerms(type="percent", value=level)}
+    menu = Menu.of(shop_settings.model_copy(update={"incentives": terms}))
+    shelf = on_shelf(shop_bundle, shop_policy, price, cost)
+    final = int((price * (1 - level / 100)).quantize(Decimal(1), rounding=ROUND_HALF_EVEN))
     expected = final > 0 and Fraction(final - cost) >= Fraction(floor) * final
+    deal = deal_of(shop_bundle, shelf, menu, "cut", 0)
+    row, product = np.array([menu.name.index("cut")]), np.zeros(1, np.int64)
 
-    got = meets_floor(one, np.array([0]), np.array([float(level)]), float(floor))
+    got = meets_floor(shelf, menu, row, product, deal, np.zeros(1, np.int64), float(floor))
 
     assert got.tolist() == [expected]
 
 
-@given(price=st.integers(1, 10**6), floor=st.sampled_from([0.05, 0.1, 0.3]))
-def test_one_cent_of_cost_decides_at_the_floor(price: int, floor: float, shop_bundle: Bundle) -> None:
-    dearest = price - -(-Fraction(str(floor)) * price // 1)
-    pair = replace(
-        shop_bundle.catalogue,
-        price=np.array([price, price]),
-        unit_cost=np.array([int(dearest), int(dearest) + 1]),
-    )
+def test_an_order_must_bear_what_is_given_on_the_whole_basket(
+    menu: Menu, shop_bundle: Bundle, shop_policy: Policy
+) -> None:
+    """Free delivery costs 3.10: too much of an order of 10.00 at a margin of 30 %, not of one of 40.00."""
+    shelf = replace(on_shelf(shop_bundle, shop_policy, 999, 500), margin_share=0.3)
+    row, product = np.array([menu.name.index("shipping")]), np.zeros(1, np.int64)
 
-    assert meets_floor(pair, np.array([0, 1]), np.zeros(2), floor).tolist() == [True, False]
+    for basket, bears in ((1000, False), (4000, True)):
+        deal = deal_of(shop_bundle, shelf, menu, "shipping", basket)
+        got = meets_floor(shelf, menu, row, product, deal, np.array([basket]), 0.05)
+        assert got.tolist() == [bears]
 
 
-def test_without_configured_levels_there_is_no_discount(shop_policy: Policy) -> None:
-    assert levels_of(replace(shop_policy, levels=())) == (0.0,)
-    assert levels_of(shop_policy) == (0.05, 0.10, 0.15)
+def test_without_configured_levels_there_is_no_discount(shop_settings: Settings) -> None:
+    none = shop_settings.offers.model_copy(update={"win_back_levels": ()})
+
+    assert Menu.of(shop_settings.model_copy(update={"offers": none})).name == ("none",)
+    assert [Menu.of(shop_settings).text(row) for row in range(4)] == [
+        "none",
+        "percent 5",
+        "percent 10",
+        "percent 15",
+    ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -25,13 +24,12 @@ from nextoffer.offers.recommend import choose_stored, recommend
 from nextoffer.simulation.settings import ShopSettings
 from nextoffer.simulation.shop import Shop
 
-LONDON = ZoneInfo("Europe/London")
 NOTHING = np.zeros(0, np.int64)
 PLACES = st.lists(st.integers(0, 149), max_size=6, unique=True).map(tuple)
 
 
 def ask(bundle: Bundle, policy: Policy, **asked: Any) -> Slate:
-    return recommend(bundle, policy, SlateRequest(**asked), bundle.as_of, LONDON, 14)
+    return recommend(bundle, policy, SlateRequest(**asked), bundle.as_of)
 
 
 def everything(policy: Policy) -> Policy:

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.offers import DROP, DROPS, KIND, KINDS, Slates
+from nextoffer.config import Settings
+from nextoffer.domain.kinds import DROP, DROPS, KIND, KINDS, OPTION_DROPS, REASON, RULE_DROPS, TERMS
+from nextoffer.domain.offers import Candidates, Slates
 from nextoffer.offers.choosing import NOTHING, Context, Policy
-from nextoffer.offers.eligibility import RULES
-from nextoffer.offers.ranking import choose, value
+from nextoffer.offers.ranking import choose, decide
 from nextoffer.offers.recommend import choose_stored, score
 from nextoffer.plugins import OFFER_KINDS
 
@@ -23,52 +24,124 @@ getcontext().prec = 40
 KIND_NAMES = ("cross_sell", "up_sell", "for_you", "replenishment", "win_back")
 
 
-def profit(
-    bundle: Bundle, policy: Policy, kind: str, product: int, p_buy: float, level: Decimal, cost: Decimal
-) -> tuple[Decimal, Decimal, int]:
-    """(p_offer, expected profit, final price) as the interface defines them, in exact decimals."""
-    price, unit_cost = (int(getattr(bundle.catalogue, name)[product]) for name in ("price", "unit_cost"))
+LEVELS = (0.03, 0.05, 0.1, 0.2)
+
+
+def worth(
+    bundle: Bundle,
+    policy: Policy,
+    row: int,
+    kind: str,
+    product: int,
+    p_buy: float,
+    level: Decimal,
+    contact: float,
+) -> tuple[Decimal, dict[str, Decimal], int]:
+    """(p_offer, the terms of the expected profit, final price) as value.py defines them, in exact decimals."""
+    catalogue, customers, beliefs = bundle.catalogue, bundle.knowledge.customers, policy.beliefs
+    price, unit_cost = int(catalogue.price[product]), int(catalogue.unit_cost[product])
     final = (price * (1 - level)).quantize(Decimal(1), rounding=ROUND_HALF_EVEN)
-    p = Decimal(p_buy)
-    lift = Decimal(float(policy.odds[KIND[kind]])) * Decimal(float(policy.odds_per_tenth[KIND[kind]])) ** (
-        10 * level
-    )
-    odds = lift * p / (1 - p)
-    p_offer = odds / (1 + odds)
-    margin, incentive = Decimal(price - unit_cost) / 100, Decimal(price - int(final)) / 100
-    return p_offer, (p_offer - p) * margin - p_offer * incentive - cost, int(final)
+    sold = [Decimal(int(n)) for n in bundle.knowledge.products.n_orders]
+    takings = sum(n * int(p) for n, p in zip(sold, catalogue.price, strict=True))
+    earned = sum(n * int(p - c) for n, p, c in zip(sold, catalogue.price, catalogue.unit_cost, strict=True))
+    mean = Decimal(float(customers.monetary.sum())) / int(customers.frequency.sum())
+    frequency = int(customers.frequency[row])
+    basket = (Decimal(float(customers.monetary[row])) + 2 * mean) / (frequency + 2)
+    order, margin = basket * earned / takings, Decimal(price - unit_cost) / 100
+    saved = Decimal(price - int(final)) / 100
+    p, code = Decimal(p_buy), KIND[kind]
+    p_any = max(Decimal(float(customers.p_order[row])), p)
+    delta = Decimal(float(beliefs.order[code])) + Decimal(
+        float(beliefs.order_per_tenth[code])
+    ) * 10 * saved / max(basket, Decimal(price) / 100)
+    silent = Decimal(int(customers.recency_days[row]))
+    caused = delta * Decimal(2) ** (-silent / Decimal(beliefs.half_life_days)) * (1 - p_any)
+    share = p / p_any
+    off = Decimal(price - int(final)) / price
+    lift = Decimal(float(beliefs.odds[code])) * Decimal(float(beliefs.odds_per_tenth[code])) ** (10 * off)
+    after = lift * share / (1 - share + lift * share)
+    p_offer = (p_any + caused) * after
+    pace = Decimal(frequency) / max(Decimal(int(customers.first_age_days[row])), Decimal(28))
+    later = Decimal(float(customers.p_lapsed[row])) * min(pace * beliefs.later_days, Decimal(3))
+    own = 1 - (1 - p_any) ** (Decimal(70) / 28)
+    terms = {
+        "product": (p_offer - p) * margin,
+        "basket": caused * max(order - share * margin, Decimal(0)),
+        "later": caused * later * order,
+        "moved": -caused * order * Decimal(beliefs.moved_share) * own,
+        "incentive": -p_offer * saved,
+        "contact": -Decimal(contact),
+    }
+    return p_offer, terms, int(final)
 
 
 @pytest.mark.parametrize("contact_cost", [0.0, 0.01, 0.5])
-def test_expected_profit_is_the_formula_and_the_discount_its_best_level(
-    contact_cost: float, shop_bundle: Bundle, shop_policy: Policy
+def test_expected_profit_is_the_sum_of_its_terms_and_the_incentive_the_best_that_may_be_given(
+    contact_cost: float, shop_bundle: Bundle, shop_settings: Settings
 ) -> None:
-    candidates = shop_bundle.candidates.batch(np.arange(0, len(shop_bundle.knowledge.customers), 9))
-    policy = replace(shop_policy, levels=(0.03, 0.05, 0.1, 0.2))
-    levels = [Decimal("0.03"), Decimal("0.05"), Decimal("0.1"), Decimal("0.2")]
+    changed = shop_settings.model_copy(
+        update={"offers": shop_settings.offers.model_copy(update={"win_back_levels": LEVELS})}
+    )
+    policy = replace(Policy.of(changed), contact_cost=contact_cost)
+    rows = np.arange(0, len(shop_bundle.knowledge.customers), 9)
+    candidates = shop_bundle.candidates.batch(rows)
 
-    valued = value(shop_bundle, candidates, policy, contact_cost)
+    choice = decide(shop_bundle, rows, candidates, policy, Context(contact=True))
 
+    levels = {0: Decimal(0)} | {at: Decimal(str(level)) for at, level in enumerate(LEVELS, 1)}
     seen = set()
     for at in range(len(candidates)):
         kind, product = KINDS[candidates.kind[at]], int(candidates.product[at])
-        p_buy = float(candidates.p_buy[at])
-        options = [
-            (level, *profit(shop_bundle, policy, kind, product, p_buy, level, Decimal(contact_cost)))
-            for level in (levels if kind == "win_back" else [Decimal(0)])
-        ]
+        row, p_buy = int(rows[candidates.customer[at]]), float(candidates.p_buy[at])
+        if DROPS[choice.drop[at]] in ("hidden", "restricted") or shop_bundle.catalogue.price[product] <= 0:
+            continue
+        allowed = levels if kind == "win_back" else {0: Decimal(0)}
+        options = {
+            menu: worth(shop_bundle, policy, row, kind, product, p_buy, level, contact_cost)
+            for menu, level in allowed.items()
+        }
         unit_cost = int(shop_bundle.catalogue.unit_cost[product])
-        kept = [option for option in options if option[3] - unit_cost >= Decimal("0.05") * option[3]]
+        kept = [
+            menu for menu, (_, _, final) in options.items() if final - unit_cost >= Decimal("0.05") * final
+        ]
         if not kept:
-            continue  # the margin floor drops it
-        level, p_offer, worth, final = max(kept, key=lambda option: (option[2], -option[0]))
-        assert valued.level[at] == pytest.approx(float(level))
-        assert valued.final_price[at] == final
-        assert valued.p_offer[at] == pytest.approx(float(p_offer), rel=1e-9)
-        assert valued.expected_profit[at] == pytest.approx(float(worth), rel=1e-7, abs=1e-9)
-        seen.add((kind, level))
-    assert {kind for kind, _ in seen} == set(KIND_NAMES)
-    assert len({level for kind, level in seen if kind == "win_back"}) >= 2  # the best level is not always one
+            assert DROPS[choice.drop[at]] in RULE_DROPS or DROPS[choice.drop[at]] == "margin-floor"
+            continue
+        best = max(kept, key=lambda menu: (sum(options[menu][1].values()), -menu))
+        p_offer, terms, final = options[best]
+        option = choice.best[at]
+        assert choice.option.incentive[option] == best
+        assert choice.option.deal.final[option] == final
+        assert choice.valued.p_offer[option] == pytest.approx(float(p_offer), rel=1e-6)
+        for column, name in enumerate(TERMS):
+            found = choice.valued.terms[option, column]
+            assert found == pytest.approx(float(terms[name]), rel=1e-5, abs=1e-9), name
+        total = float(sum(terms.values()))
+        assert choice.valued.profit[option] == pytest.approx(total, rel=1e-5, abs=1e-9)
+        seen.add((kind, best))
+    assert {kind for kind, _ in seen} >= set(KIND_NAMES)
+    assert len({menu for kind, menu in seen if kind == "win_back"}) >= 2  # the best level is not always one
+
+
+def test_a_reminder_of_what_they_buy_anyway_is_worth_little(shop_bundle: Bundle, shop_policy: Policy) -> None:
+    """The same product, the same margin: the surer the purchase, the less there is to cause."""
+    row = int(np.argmax(shop_bundle.knowledge.customers.p_order))
+    product = int(np.argmax(shop_bundle.catalogue.price - shop_bundle.catalogue.unit_cost))
+    chances = np.array([0.3, 0.6, 0.9, 0.99], np.float32)
+    n = len(chances)
+    sure = Candidates.learned(
+        np.arange(n, dtype=np.int32),
+        np.full(n, KIND["replenishment"], np.int8),
+        np.full(n, product, np.int32),
+        np.full(n, product, np.int32),
+        np.full(n, REASON["due-for-refill"], np.int8),
+        chances,
+    )
+
+    choice = decide(shop_bundle, np.full(n, row), sure, shop_policy, NOTHING)
+
+    profit = choice.valued.profit[choice.best]
+    assert (np.diff(profit) < 0).all() and profit[-1] < 0.1 * profit[0]
 
 
 def everyone(bundle: Bundle) -> np.ndarray:
@@ -93,8 +166,9 @@ def test_a_slate_is_what_taking_the_best_one_by_one_gives(
     per_kind = max(max_per_kind, -(-n // len(kinds or KINDS)))
     rows = everyone(shop_bundle)
     candidates = shop_bundle.candidates.batch(rows)
-    valued = value(shop_bundle, candidates, policy, 0.0)
-    merit = candidates.p_buy if order_by == "p_buy" else valued.expected_profit
+    choice = decide(shop_bundle, rows, candidates, policy, NOTHING)
+    profit = choice.valued.profit[choice.best]
+    merit = candidates.p_buy if order_by == "p_buy" else profit
 
     slates = choose_stored(shop_bundle, rows, policy, Context(kinds=codes))
 
@@ -107,12 +181,12 @@ def test_a_slate_is_what_taking_the_best_one_by_one_gives(
             slates.dropped_reason,
             strict=True,
         )
-        if reason < len(RULES)
+        if DROPS[reason] in RULE_DROPS + OPTION_DROPS
     }
     for row in rows.tolist():
         at = np.flatnonzero(candidates.customer == row).tolist()
         keys = {i: (row, int(candidates.kind[i]), int(candidates.product[i])) for i in at}
-        free = [i for i in at if keys[i] not in failed and valued.expected_profit[i] > 0.01]
+        free = [i for i in at if keys[i] not in failed and profit[i] > 0.01]
         free = [i for i in free if kinds is None or KINDS[candidates.kind[i]] in kinds]
         free.sort(key=lambda i: (-merit[i], candidates.product[i], candidates.kind[i]))
         taken: list[tuple[int, int]] = []
@@ -154,7 +228,7 @@ def test_below_the_minimum_value_nothing_is_offered(shop_bundle: Bundle, shop_po
 
     assert (slates.expected_profit > least).all() and len(slates) > 0
     assert len(dear) == 0
-    assert set(dear.dropped_reason.tolist()) <= {*range(len(RULES)), DROP["low-value"]}
+    assert set(dear.dropped_reason.tolist()) <= {*range(DROP["low-value"] + 1)}
 
 
 def test_a_message_is_charged_what_it_costs(shop_bundle: Bundle, shop_policy: Policy) -> None:
@@ -176,7 +250,7 @@ def test_no_offer_sells_below_the_floor_and_only_win_back_is_discounted(
     discounted = slates.kind == KIND["win_back"]
 
     assert (20 * left >= slates.final_price).all()
-    assert (slates.level[~discounted] == 0).all() and (slates.level[discounted] > 0).all()
+    assert (slates.incentive[~discounted] == 0).all() and (slates.incentive[discounted] > 0).any()
     assert (slates.final_price[~discounted] == slates.list_price[~discounted]).all()
     assert (slates.expected_profit > 0).all()
 
@@ -217,6 +291,10 @@ def test_every_candidate_is_on_the_slate_or_dropped_with_a_reason(
     assert ((slates.dropped_reason >= 0) & (slates.dropped_reason < len(DROPS))).all()
 
 
+def _plain(column: np.ndarray) -> list[object]:
+    return [tuple(item) if isinstance(item, list) else item for item in column.tolist()]
+
+
 def slates_of(slates: Slates, customers: np.ndarray) -> list[list[tuple[object, ...]]]:
     """One list per customer of the batch: all columns of its offers, and what was dropped."""
     names = [field.name for field in fields(Slates)]
@@ -226,8 +304,8 @@ def slates_of(slates: Slates, customers: np.ndarray) -> list[list[tuple[object, 
     for position in range(len(customers)):
         mine, gone = slates.customer == position, slates.dropped_customer == position
         out.append(
-            list(zip(*(getattr(slates, name)[mine].tolist() for name in offers), strict=True))
-            + list(zip(*(getattr(slates, name)[gone].tolist() for name in drops), strict=True))
+            list(zip(*(_plain(getattr(slates, name)[mine]) for name in offers), strict=True))
+            + list(zip(*(_plain(getattr(slates, name)[gone]) for name in drops), strict=True))
         )
     return out
 
