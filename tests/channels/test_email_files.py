@@ -11,11 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextoffer.channels.email import FORMATS, MessageRow, cut_bytes, is_email, safe_cell, write_csv
+from nextoffer.channels.cells import cut_bytes, safe_cell
+from nextoffer.channels.channel import Message
+from nextoffer.channels.email import EMAIL, FORMATS, are_emails, write
 from nextoffer.config import Campaign
 from nextoffer.domain.offers import Offer, Reason, Slate
 from nextoffer.errors import CampaignError
@@ -29,7 +32,8 @@ OFFER = Offer(
     image_url="https://shop.example/i/85123A.jpg",
     list_price="2.55",
     final_price="2.30",
-    incentive={"type": "percent", "value": "10"},
+    incentive={"type": "percent", "value": "10", "min_order": "30.00"},
+    incentive_text="10% off",
     code="BACK10",
     valid_until=datetime(2026, 12, 6, 23, 59, 59, tzinfo=ZoneInfo("Europe/London")),
     p_buy=0.1,
@@ -38,13 +42,45 @@ OFFER = Offer(
 )
 
 
-def row(customer_id: str = "17850", *offers: Offer, **changes: str | None) -> MessageRow:
-    slate = Slate(customer_id, "b1", "GBP", "at_risk", None, offers or (OFFER,))
-    base = MessageRow(f"c{customer_id}@example.com", "Ann", "en", customer_id, "d1", "at_risk", slate)
-    return replace(base, **changes)  # type: ignore[arg-type]
+BASKET = replace(
+    OFFER,
+    kind="event",
+    product_id=None,
+    title="£5.00 off the whole order",
+    url=None,
+    image_url=None,
+    list_price=None,
+    final_price=None,
+    incentive={"type": "amount", "value": "5.00", "scope": "basket", "min_order": "30.00"},
+    incentive_text="£5.00 off the whole order",
+)
 
 
-def written(path: Path, rows: list[MessageRow], format: str = "csv") -> list[list[str]]:
+def row(
+    customer_id: str = "17850", *offers: Offer, email: str | None = None, **changes: str | None
+) -> Message:
+    message = Message(
+        address={"email": email or f"c{customer_id}@example.com"},
+        first_name="Ann",
+        locale="en",
+        customer_id=customer_id,
+        decision_id="d1",
+        segment="at_risk",
+        slate=Slate(customer_id, "b1", "GBP", "at_risk", None, offers or (OFFER,)),
+        at=datetime(2026, 11, 22, tzinfo=UTC),
+    )
+    return replace(message, **changes)  # type: ignore[arg-type]
+
+
+def write_csv(path: Path, rows: list[Message], format: str | None = None) -> None:
+    assert write(path, rows, Campaign(format=format)) == {}  # type: ignore[arg-type]
+
+
+def is_email(text: str | None) -> bool:
+    return bool(are_emails(pa.array([text], pa.string()))[0])
+
+
+def written(path: Path, rows: list[Message], format: str | None = None) -> list[list[str]]:
     write_csv(path, rows, format)
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.reader(file, strict=True))
@@ -54,7 +90,9 @@ def test_the_generic_file_has_the_columns_of_the_interface(tmp_path):
     table = written(tmp_path / "out.csv", [row("1"), row("2", OFFER, OFFER)])
 
     who = ["email", "first_name", "locale", "customer_id", "decision_id", "segment"]
-    parts = "kind title url image_url list_price final_price code valid_until reason".split()
+    parts = (
+        "kind title url image_url list_price final_price code valid_until reason incentive min_order".split()
+    )
     assert table[0] == who + [f"offer{n}_{part}" for n in (1, 2) for part in parts]
     assert table[1][:8] == [
         "c1@example.com",
@@ -67,8 +105,20 @@ def test_the_generic_file_has_the_columns_of_the_interface(tmp_path):
         "White hanging heart",
     ]
     assert table[1][13] == "2026-12-06T23:59:59Z"
-    assert table[1][15:] == [""] * 9
-    assert table[2][15:] == table[2][6:15]
+    assert table[1][12] == "BACK10"
+    assert table[1][15:17] == ["10% off", "30.00"]
+    assert table[1][17:] == [""] * 11
+    assert table[2][17:] == table[2][6:17]
+
+
+def test_an_offer_on_the_whole_basket_has_its_words_and_no_product(tmp_path):
+    for name in FORMATS:
+        table = written(tmp_path / name, [row("1", BASKET)], name)
+        cells = dict(zip(table[0], table[1], strict=True))
+        texts = [cell for cell in table[1] if cell]
+        assert texts.count("£5.00 off the whole order") == 2  # the title, and what is gained
+        assert "30.00" in texts
+        assert not [cell for cell in cells.values() if "2.55" in cell or cell.startswith("http")]
 
 
 def test_mailchimp_merge_tags_are_at_most_ten_capitals_and_texts_at_most_255_bytes(tmp_path):
@@ -87,24 +137,21 @@ def test_mailchimp_merge_tags_are_at_most_ten_capitals_and_texts_at_most_255_byt
 
 
 def test_unisender_gets_its_field_names_and_no_more_custom_fields_than_it_takes(tmp_path):
-    table = written(tmp_path / "out.csv", [row("1", *[OFFER] * 5)], "unisender")
+    table = written(tmp_path / "out.csv", [row("1", *[OFFER] * 4)], "unisender")
 
     assert table[0][0] == "email"
     assert len(table[0]) - 1 <= 50
     assert not {"phone", "tags", "delete", "email_status"} & set(table[0])
-    with pytest.raises(CampaignError, match="set n = 5 or less"):
-        write_csv(tmp_path / "more.csv", [row("1", *[OFFER] * 6)], "unisender")
+    with pytest.raises(CampaignError, match="set n = 4 or less"):
+        write_csv(tmp_path / "more.csv", [row("1", *[OFFER] * 5)], "unisender")
     assert not (tmp_path / "more.csv").exists()
 
 
-def test_every_format_of_the_configuration_can_be_written(tmp_path):
-    formats = Campaign.model_fields["format"].annotation.__args__
-
-    assert set(formats) == set(FORMATS)
-    for name in formats:
-        assert len(written(tmp_path / name, [row()], name)) == 2
-    with pytest.raises(CampaignError, match="csv, mailchimp, unisender"):
-        write_csv(tmp_path / "x", [row()], "xls")
+def test_a_format_of_another_channel_is_refused_and_none_is_the_usual_one(tmp_path):
+    assert written(tmp_path / "a", [row()]) == written(tmp_path / "b", [row()], "csv")
+    with pytest.raises(CampaignError, match='"fcm" is not one of channel "email"; there are: csv, mailchimp'):
+        write_csv(tmp_path / "x", [row()], "fcm")
+    assert EMAIL.format(Campaign(format="mailchimp")) == "mailchimp"
 
 
 def test_an_empty_file_says_which_columns_will_come(tmp_path):
@@ -144,7 +191,7 @@ def test_the_order_of_the_rows_given_is_irrelevant(tmp_path):
     ],
 )
 def test_no_cell_starts_a_formula_however_it_is_dressed(tmp_path, attack):
-    offer = replace(OFFER, title=attack, reason=Reason("x", attack))
+    offer = replace(OFFER, title=attack, reason=Reason("x", attack), incentive_text=attack, code=attack)
     for name in FORMATS:
         for line in written(tmp_path / name, [row("1", offer, first_name=attack, segment=attack)], name):
             for cell in line:
@@ -176,7 +223,6 @@ def test_whatever_is_in_a_cell_the_table_keeps_its_shape(tmp_path_factory, cells
         row(str(i), *[replace(OFFER, title=text)] * n, first_name=text.replace("\x00", ""))
         for i, (text, n) in enumerate(cells)
     ]
-    rows = [replace(one, slate=replace(one.slate, offers=one.slate.offers)) for one in rows]
     table = written(path, rows)
 
     assert len(table) == len(rows) + 1
@@ -184,7 +230,7 @@ def test_whatever_is_in_a_cell_the_table_keeps_its_shape(tmp_path_factory, cells
 
 
 def test_an_address_that_is_none_and_a_second_message_are_refused(tmp_path):
-    with pytest.raises(CampaignError, match="not an e-mail address"):
+    with pytest.raises(CampaignError, match="email is not an address"):
         write_csv(tmp_path / "x.csv", [row(email="ann@example.com\nbcc: all@example.com")])
     with pytest.raises(CampaignError, match="two messages"):
         write_csv(tmp_path / "x.csv", [row("1"), row("1")])
@@ -206,6 +252,8 @@ def test_an_address_that_is_none_and_a_second_message_are_refused(tmp_path):
         ("a@b@c", False),
         ("a b@example.com", False),
         ("a@exam ple.com", False),
+        ("a\u00a0b@example.com", False),
+        ("a\u2028@example.com", False),
         ("a@example.com,b@example.com", False),
         ("<a@example.com>", False),
         ("=cmd@example.com", False),

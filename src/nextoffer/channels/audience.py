@@ -11,24 +11,27 @@ import numpy as np
 from nextoffer.domain.arrays import Bools
 
 # In the order they are asked. What the shop can mend by mapping a column comes first.
-CAUSES: Final[tuple[str, ...]] = (
-    "no_email",
-    "invalid_email",
-    "no_consent",
-    "other_segment",
-    "holdout",
-    "contact_cap",
-    "no_offer",
-)
 ADVICE: Final[Mapping[str, str]] = {
     "no_email": "map `email` under [history.customers]",
+    "no_phone": "map `phone` under [history.customers]",
+    "no_push_token": "map `push_token` under [history.customers]",
+    "no_address": "map the channel's address columns under [history.customers]",
     "invalid_email": "correct the addresses in your customer table",
-    "no_consent": "map `consent_email` under [history.customers]; an empty consent is a no",
+    "invalid_phone": "correct the numbers in your customer table; they need their country's code",
+    "invalid_push_token": "correct the tokens in your customer table",
+    "invalid_address": "correct the addresses in your customer table",
+    "no_consent": "map the channel's consent (`consent_email`, `consent_push`, `consent_ads`) under "
+    "[history.customers]; an empty consent is a no",
+    "quiet_hours": "it is a quiet hour in the shop's time zone: see [contact] quiet_hours",
     "other_segment": "the campaign names other segments",
     "holdout": "they get no offers, so that uplift can be measured",
     "contact_cap": "they were written to lately: see [contact]",
+    "campaign_cap": "they have had all messages of this campaign they may have: see its max_per_customer",
+    "budget": "the campaign's budget went to offers that earn more",
     "no_offer": "no offer of the campaign's kinds is worth making to them",
+    "too_large": "the message is larger than the channel takes: shorten titles, reasons and links",
 }
+CAUSES: Final[tuple[str, ...]] = tuple(ADVICE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +46,16 @@ class Audience:
 
     kept: Bools
     left_out: dict[str, int]
+
+
+def address_cause(trouble: str, columns: tuple[str, ...]) -> str:
+    """The cause for an address that is missing ("no") or cannot be one ("invalid").
+
+    >>> address_cause("no", ("push_token",)), address_cause("invalid", ("email", "phone"))
+    ('no_push_token', 'invalid_address')
+    """
+    cause = f"{trouble}_{columns[0]}"
+    return cause if len(columns) == 1 and cause in ADVICE else f"{trouble}_address"
 
 
 def audience_causes(n: int, masks: Mapping[str, Bools]) -> Audience:

@@ -74,7 +74,7 @@ class Experiment(Section):
 
 
 class Campaign(Section):
-    """What `export NAME` writes, for whom, and in which format.
+    """What `export NAME` writes, for whom, and in which format (none = the channel's usual one).
 
     `budget` is the expected cost of incentives, in currency; `priority` decides which campaign of a day goes first
     (the highest). `max_per_customer`: no more messages of this campaign to one customer, ever. A `transactional`
@@ -83,7 +83,7 @@ class Campaign(Section):
 
     channel: Channel = "email"
     kinds: tuple[Kind, ...] = ()
-    format: Format = "csv"
+    format: Format | None = None
     n: Positive = 3
     segments: tuple[str, ...] = ()
     budget: Money | None = None

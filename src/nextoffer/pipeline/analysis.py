@@ -20,6 +20,7 @@ from nextoffer.domain.offers import KIND, KINDS, REASONS, Slate, SlateRequest, S
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import RequestError
 from nextoffer.models.segment_names import segment_table
+from nextoffer.offers.by_hand import Reach
 from nextoffer.offers.choosing import Context, Policy
 from nextoffer.offers.recommend import choose_stored, recommend
 from nextoffer.pipeline.selftest import verify_self_test
@@ -43,11 +44,12 @@ SLATE_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenShop:
-    """A shop's settings with its bundle in service, verified and self-tested."""
+    """A shop's settings with its bundle in service, verified and self-tested, and what the marketer's rules reach."""
 
     settings: Settings
     bundle: Bundle
     policy: Policy
+    by_hand: Reach | None = None
 
 
 def open_shop(settings: Settings, signing_key: str | None = None) -> OpenShop:

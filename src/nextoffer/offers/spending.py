@@ -1,0 +1,134 @@
+"""A campaign's budget: which incentives it pays for over all customers, and what is left for exploration.
+
+    choice without draws -> what is on the slates, with each incentive it could carry -> the allocation (budget.py)
+                         -> one incentive each, none, or no offer -> draws around that
+
+Exploration is drawn around what the budget allows, so that the chances in the log are those the draw had. What it
+is expected to cost, and three standard deviations more, is set aside first; a budget of which that would take more
+than a tenth is not explored with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from nextoffer.bundle.bundle import Bundle
+from nextoffer.domain.arrays import Bools, Ints, ranges
+from nextoffer.domain.kinds import DROP
+from nextoffer.domain.offers import Candidates
+from nextoffer.offers.budget import Allocation, Options, allocate_all
+from nextoffer.offers.choosing import Context, Policy
+from nextoffer.offers.exploring import draw
+from nextoffer.offers.ranking import Choice, decide
+
+MOST_EXPLORED = 0.1  # of a budget
+
+
+def decide_within(
+    bundle: Bundle, rows: Ints, candidates: Candidates, policy: Policy, context: Context, budget: float
+) -> tuple[Choice, Allocation]:
+    """`ranking.decide` for a batch that shares a budget: the expected cost of its incentives stays within it.
+
+    Parameters
+    ----------
+    budget : currency units, ≥ 0
+
+    Returns
+    -------
+    the choice, and the allocation of what was not pinned: its gap to the best there is, its price of money
+    """
+    choice = decide(bundle, rows, candidates, policy, replace(context, draws=None))
+    reserve = _reserve(choice) if context.draws is not None else 0.0
+    explore = context.draws is not None and 0.0 < reserve <= MOST_EXPLORED * budget
+    choice, allocation = _afford(choice, budget - reserve if explore else budget)
+    if explore:
+        question = replace(choice.question, context=context)
+        choice = _explored(replace(choice, question=question), budget)
+    return choice, allocation
+
+
+def spent(choice: Choice) -> float:
+    """The expected cost of the incentives on the slates, in currency units."""
+    return float(choice.valued.cost[choice.best[choice.drop < 0]].sum())
+
+
+def _afford(choice: Choice, budget: float) -> tuple[Choice, Allocation]:
+    """The choice with the incentives the budget pays for; what was pinned is paid first."""
+    kept = np.flatnonzero(choice.drop < 0)
+    option, at = _options(choice, kept)
+    pinned = choice.merit[kept] - choice.valued.profit[choice.best[kept]] > 1.0
+    first = pinned[at]
+    # of what is pinned as much as can be is shown, whatever it earns
+    worth = np.where(first, 1.0, choice.valued.profit[option])
+    worth[choice.fails[option] >= 0] = 0.0
+    cost = choice.valued.cost[option]
+    forced, chosen = allocate_all(
+        [Options(at[which], worth[which], cost[which], budget) for which in (first, ~first)], budget
+    )
+    taken: Bools = np.zeros(len(option), dtype=bool)
+    taken[first], taken[~first] = forced.chosen, chosen.chosen
+    best, drop = choice.best.copy(), choice.drop.copy()
+    drop[kept] = DROP["budget"]
+    drop[kept[at[taken]]] = -1
+    best[kept[at[taken]]] = option[taken]
+    return _with(choice, best, drop), chosen
+
+
+def _options(choice: Choice, kept: Ints) -> tuple[Ints, Ints]:
+    """(options each of `kept` may carry, position in `kept` of each): none that costs more than the one it has.
+
+    Whatever costs more earns less, or stacking took it away.
+    """
+    start, count = choice.start[kept], np.diff(choice.start)[kept]
+    option, at = ranges(start, count), np.repeat(np.arange(len(kept)), count)
+    has = choice.best[kept][at]
+    ok = (option == has) | (choice.valued.cost[option] < choice.valued.cost[has])
+    return option[ok], at[ok]
+
+
+def _drawable(choice: Choice) -> Ints:
+    """(m,) the failures of options as the draw sees them: where incentives do not stack, none dearer is drawn."""
+    fails = choice.fails
+    if choice.question.policy.stacking == "best-of":
+        return fails
+    owner = np.repeat(np.arange(len(choice.best)), np.diff(choice.start))
+    dearer = choice.option.deal.saved > choice.option.deal.saved[choice.best][owner]
+    return np.where((fails < 0) & dearer, DROP["stacking"], fails)
+
+
+def _reserve(choice: Choice) -> float:
+    """What drawing around the slates is expected to cost, and three standard deviations more."""
+    kept = np.flatnonzero((choice.drop < 0) & (choice.question.candidates.rule < 0))
+    option = ranges(choice.start[kept], np.diff(choice.start)[kept])
+    cost = np.where(_drawable(choice)[option] < 0, choice.valued.cost[option], 0.0)
+    share = choice.question.policy.explore_share
+    return float(share * cost.sum() + 3.0 * np.sqrt(share * np.square(cost).sum()))
+
+
+def _explored(choice: Choice, budget: float) -> Choice:
+    """The choice with an incentive drawn for whoever may carry one; draws the budget cannot pay for are undone."""
+    drawn = draw(
+        choice.question, choice.start, _drawable(choice), choice.valued, choice.best, choice.drop.copy()
+    )
+    cost, greedy, on_slate = choice.valued.cost, choice.best, choice.drop < 0
+    extra = np.where(drawn.nothing, 0.0, cost[drawn.best]) - cost[greedy]
+    over = float(cost[greedy[on_slate]].sum() + extra[on_slate].sum()) - budget
+    best, explored, drop = drawn.best.copy(), drawn.explored.copy(), choice.drop.copy()
+    if over > 0:
+        dear = np.flatnonzero((extra > 0) & on_slate)
+        dear = dear[np.argsort(-extra[dear], kind="stable")]
+        undone = dear[: int(np.searchsorted(np.cumsum(extra[dear]), over)) + 1]
+        best[undone], explored[undone] = greedy[undone], False
+    drop[on_slate & drawn.nothing] = DROP["explored-nothing"]
+    drawn = replace(drawn, best=best, explored=explored)
+    return replace(_with(choice, best, drop), drawn=drawn)
+
+
+def _with(choice: Choice, best: Ints, drop: Ints) -> Choice:
+    """The choice with other incentives, ranked by what the offers are worth with them."""
+    merit = choice.merit
+    if choice.question.policy.order_by != "p_buy":
+        merit = merit + (choice.valued.profit[best] - choice.valued.profit[choice.best])
+    return replace(choice, best=best, drop=drop, merit=merit)

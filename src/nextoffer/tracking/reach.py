@@ -1,0 +1,64 @@
+"""Whom campaigns have reached: messages of one campaign, and event offers of all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Select, func, or_, select
+
+from nextoffer.domain.arrays import Bools, Ints
+from nextoffer.tracking import database, queries
+from nextoffer.tracking.ledger import Ledger
+from nextoffer.tracking.schema import decisions, to_micros
+
+_EVENT = '%"kind":"event"%'  # as orjson writes it
+
+
+def messages_of(ledger: Ledger, campaign: str, unit_ids: Sequence[str], except_run_on: date) -> Ints:
+    """How many messages of a campaign each unit was sent, or would have been if held out, in other runs than one.
+
+    The held-out count alike, so that both groups are decided on under the same rule.
+
+    Returns
+    -------
+    (n,) int64, in the order of `unit_ids`
+    """
+    query = select(decisions.c.unit_id, func.count(1)).where(
+        decisions.c.campaign == campaign,
+        or_(decisions.c.run_on.is_(None), decisions.c.run_on != except_run_on.isoformat()),
+        decisions.c.slate != "[]",
+    )
+    return _counts(ledger, query.group_by(decisions.c.unit_id), unit_ids)
+
+
+def event_made(
+    ledger: Ledger, unit_ids: Sequence[str], since: datetime, except_run: tuple[str, date] | None = None
+) -> Bools:
+    """Which units were made an event offer since a moment, in a message or on the site, in either group.
+
+    Returns
+    -------
+    (n,) bool, in the order of `unit_ids`
+    """
+    query = select(decisions.c.unit_id, func.count(1)).where(
+        decisions.c.at >= to_micros(since), decisions.c.slate.like(_EVENT)
+    )
+    if except_run is not None:
+        campaign, run_on = except_run
+        other = or_(
+            decisions.c.campaign.is_distinct_from(campaign),
+            decisions.c.run_on.is_distinct_from(run_on.isoformat()),
+        )
+        query = query.where(other)
+    return _counts(ledger, query.group_by(decisions.c.unit_id), unit_ids) > 0
+
+
+def _counts(ledger: Ledger, query: Select[Any], unit_ids: Sequence[str]) -> Ints:
+    rows: list[tuple[str, int, int]] = []
+    with database.reading(ledger.engine) as connection:
+        for wanted in queries.narrowed(query, decisions.c.unit_id, unit_ids):
+            rows += [(unit, count, count) for unit, count in connection.execute(wanted)]
+    return np.asarray(queries.aligned(unit_ids, rows)[0], dtype=np.int64)
