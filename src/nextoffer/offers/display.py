@@ -105,7 +105,7 @@ def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: in
     language = request.language or (bundle.language(row) if row >= 0 else policy.language)
     gain = incentive_text(menu, incentive, language, _gift(bundle, menu.gift[incentive])) if incentive else ""
     rule = int(slates.rule[at])
-    own = shown.by_hand.texts[rule] if shown.by_hand is not None and rule >= 0 else ""
+    own = shown.by_hand.said(rule, language) if shown.by_hand is not None and rule >= 0 else ""
     reason = reason_of(
         bundle,
         row,
