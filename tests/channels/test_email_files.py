@@ -73,7 +73,7 @@ def row(
 
 
 def write_csv(path: Path, rows: list[Message], format: str | None = None) -> None:
-    assert write(path, rows, Campaign(format=format)) == {}  # type: ignore[arg-type]
+    assert write(path, rows, Campaign(format=format)) == {}
 
 
 def is_email(text: str | None) -> bool:

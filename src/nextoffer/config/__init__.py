@@ -3,7 +3,7 @@
 offers.toml -> the marketer's rules: `rules`.
 """
 
-from nextoffer.config.base import Channel, Format, Incentive, Kind, Language, Section, Segment, nearest
+from nextoffer.config.base import Channel, Incentive, Kind, Language, Section, Segment, nearest
 from nextoffer.config.incentives import IncentiveTerms
 from nextoffer.config.load import load_settings, parse_settings, read_secrets
 from nextoffer.config.priors import DEFAULT_PRIORS, Prior, Value
@@ -35,7 +35,6 @@ __all__ = [
     "EngineSettings",
     "Exclude",
     "Experiment",
-    "Format",
     "Gate",
     "History",
     "Incentive",

@@ -14,7 +14,6 @@ Kind = Literal[
 ]
 Incentive = Literal["none", "percent", "amount", "fixed_price", "free_shipping", "gift", "points"]
 Channel = Literal["email", "push", "ads", "site"]
-Format = Literal["csv", "mailchimp", "unisender", "fcm", "meta", "google", "yandex"]
 Language = Literal["en", "ru"]
 Segment = Literal[
     "champions",

@@ -11,8 +11,6 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, field_validator, model_validator
 
 from nextoffer.config.base import (
-    Channel,
-    Format,
     Kind,
     Language,
     Money,
@@ -74,16 +72,16 @@ class Experiment(Section):
 
 
 class Campaign(Section):
-    """What `export NAME` writes, for whom, and in which format (none = the channel's usual one).
+    """What `export NAME` writes, for whom, through which channel, and in which of its formats (none = its usual one).
 
     `budget` is the expected cost of incentives, in currency; `priority` decides which campaign of a day goes first
     (the highest). `max_per_customer`: no more messages of this campaign to one customer, ever. A `transactional`
     campaign (an order's own mail) passes the contact caps and quiet hours, never consent.
     """
 
-    channel: Channel = "email"
+    channel: str = "email"
     kinds: tuple[Kind, ...] = ()
-    format: Format | None = None
+    format: str | None = None
     n: Positive = 3
     segments: tuple[str, ...] = ()
     budget: Money | None = None

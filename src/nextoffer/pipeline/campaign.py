@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from nextoffer.channels.built_in import CHANNELS
 from nextoffer.channels.channel import Channel, Message
 from nextoffer.config import Campaign, Settings
 from nextoffer.config.base import nearest
@@ -30,6 +29,7 @@ from nextoffer.pipeline.analysis import OpenShop
 from nextoffer.pipeline.audience import NOBODY, People, Run, left_out, people_of
 from nextoffer.pipeline.deciding import decide_run
 from nextoffer.pipeline.workspace import Progress, quiet
+from nextoffer.plugins import channels
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.schema import TREATED, Decision
 
@@ -111,11 +111,12 @@ def campaign_of(settings: Settings, name: str) -> tuple[Campaign, Channel]:
         known = ", ".join(settings.campaigns) or "none yet; add [campaigns.NAME] to nextoffer.toml"
         hint = nearest(name, settings.campaigns)
         raise CampaignError(f"campaign {name!r} is not configured{hint} Configured: {known}.")
-    channel = CHANNELS.get(campaign.channel)
+    there = channels()
+    channel = there.get(campaign.channel)
     if channel is None:
         raise CampaignError(
             f'campaigns.{name}: channel "{campaign.channel}" has no file to export'
-            f"{nearest(campaign.channel, CHANNELS)}; there are: {', '.join(CHANNELS)}"
+            f"{nearest(campaign.channel, there)}; there are: {', '.join(there)}"
         )
     try:
         channel.format(campaign)
