@@ -147,7 +147,9 @@ def allowed(
     for name, limited in ((placement, found.places), (campaign, found.campaigns)):
         if name in limited:
             here |= limited[name]
-    return np.asarray(here & found.channels[:, _CHANNELS.index(channel)])
+    if channel in _CHANNELS:
+        return np.asarray(here & found.channels[:, _CHANNELS.index(channel)])
+    return np.asarray(here & found.channels.all(axis=1))  # a channel of another package: no rule can name it
 
 
 def candidates(found: Reach, rows: Ints, only: Bools | None = None) -> Candidates:

@@ -16,6 +16,7 @@ from nextoffer.domain.arrays import Floats, Ints
 from nextoffer.domain.kinds import DROP, KIND
 from nextoffer.domain.money import to_minor
 from nextoffer.domain.offers import Candidates, SlateRequest, Slates, offer_json
+from nextoffer.offers.by_hand import allowed
 from nextoffer.offers.by_hand import candidates as reached
 from nextoffer.offers.choosing import Context
 from nextoffer.offers.display import Shown, displayed, propensities
@@ -78,7 +79,8 @@ def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> Choice:
     )
     candidates = shop.bundle.candidates.batch(rows)
     if shop.by_hand is not None:
-        candidates = Candidates.concat([candidates, reached(shop.by_hand, rows)])
+        here = allowed(shop.by_hand, run.channel.name, campaign=run.name)
+        candidates = Candidates.concat([candidates, reached(shop.by_hand, rows, here)])
     if campaign.budget is None:
         return decide(shop.bundle, rows, candidates, shop.policy, context)
     budget = float(campaign.budget)
