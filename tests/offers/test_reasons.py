@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
-from datetime import timedelta
+import calendar
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.offers import REASON, REASONS, Offer, SlateRequest
+from nextoffer.features.diary import Calendar, Diary, Interest
 from nextoffer.offers.choosing import Policy
-from nextoffer.offers.reasons import _TEXTS, days_text, reason_of
+from nextoffer.offers.reasons import reason_of
 from nextoffer.offers.recommend import recommend
+from nextoffer.offers.sentences import span_text
 
 LONDON = ZoneInfo("Europe/London")
 
 
-@pytest.mark.parametrize(
-    ("days", "english", "russian"),
-    [
-        (0, "1 day", "1 дн."),
-        (1, "1 day", "1 дн."),
-        (27, "27 days", "27 дн."),
-        (28, "4 weeks", "4 нед."),
-        (90, "13 weeks", "13 нед."),
-        (91, "3 months", "3 мес."),
-        (365, "12 months", "12 мес."),
-    ],
-)
-def test_spans_read_as_people_say_them(days: int, english: str, russian: str) -> None:
-    assert days_text(days, "en") == english
-    assert days_text(days, "ru") == russian
-
-
-def test_every_reason_has_a_sentence_in_both_languages() -> None:
-    assert set(REASONS) <= set(_TEXTS["en"])
-    assert _TEXTS["en"].keys() == _TEXTS["ru"].keys()
+def days_text(days: int, language: str = "en") -> str:
+    return span_text(timedelta(days=days), language)
 
 
 class Stored:
@@ -59,10 +47,12 @@ class Stored:
             because = int(stored.because[at])
             yield row, int(stored.product[at]), because, ids.text(row), products.text(int(stored.product[at]))
 
-    def sentence(self, row: int, product: int, because: int, days: int = 0, level: float = 0.0) -> str:
+    def sentence(self, row: int, product: int, because: int, days: int = 0, incentive: str = "") -> str:
         now = self.bundle.as_of + timedelta(days=days)
         english, russian = (
-            reason_of(self.bundle, row, product, because, REASON[self.reason], level, now, language)
+            reason_of(
+                self.bundle, row, product, because, REASON[self.reason], incentive, now, language, LONDON
+            )
             for language in ("en", "ru-RU")
         )
         assert english.code == russian.code == self.reason
@@ -170,8 +160,8 @@ def test_we_miss_you_tells_the_silence_and_the_discount(shop_bundle: Bundle, tru
         assert len(ages) >= 2 and 45 <= ages[0] <= 365
         assert ages[0] >= 2 * (ages[-1] - ages[0]) / (len(ages) - 1)
         silent = days_text(ages[0], "en")
-        assert stored.sentence(row, product, because, level=0.15) == (
-            f"It has been {silent} since your last order: here is 15 % off for your return."
+        assert stored.sentence(row, product, because, incentive="15 % off") == (
+            f"It has been {silent} since your last order. For your return: 15 % off."
         )
         assert "%" not in stored.sentence(
             row, product, because
@@ -188,13 +178,13 @@ def test_popular_now_is_said_only_of_what_was_bought_in_the_last_four_weeks(shop
     popular = int(products.popular(1)[0])
 
     assert products.share_28[popular] > 0
-    assert reason_of(bundle, -1, popular, -1, code, 0.0, now, "en").text == "Popular in the shop now."
-    assert reason_of(bundle, -1, 3, -1, code, 0.0, now, "en").text == "Popular in the shop."
+    assert reason_of(bundle, -1, popular, -1, code, "", now, "en").text == "Popular in the shop now."
+    assert reason_of(bundle, -1, 3, -1, code, "", now, "en").text == "Popular in the shop."
 
 
 def offers_for(bundle: Bundle, policy: Policy, request: SlateRequest) -> tuple[Offer, ...]:
     policy = replace(policy, n=100, max_per_kind=100, min_expected_profit=-1e9)
-    return recommend(bundle, policy, request, bundle.as_of, LONDON, 14).offers
+    return recommend(bundle, policy, request, bundle.as_of).offers
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -269,3 +259,243 @@ def test_languages_come_from_the_customers_own_locale(shop_bundle: Bundle, small
     for row, customer in enumerate(shop_bundle.customer_ids.ids):
         expected = "ru" if (locale.get(customer) or "").startswith("ru") else "en"
         assert shop_bundle.language(row) == expected
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the shop's other tables say, by customer id, as plain Python."""
+
+    born: dict[str, date]
+    points: dict[str, tuple[int, date]]
+    passes: dict[tuple[str, str], list[tuple[date, date]]]
+    seen: dict[tuple[str, str], list[tuple[datetime, str]]]
+
+
+@pytest.fixture(scope="module")
+def tables(small_shop_learned: Any) -> Tables:
+    folder = small_shop_learned.kitchen.history
+
+    def rows(name: str) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = pq.read_table(folder / f"{name}.parquet").to_pylist()
+        return listed
+
+    def day(moment: datetime) -> date:
+        return moment.replace(tzinfo=UTC).astimezone(LONDON).date()
+
+    customers = rows("customers")
+    passes, seen = defaultdict(list), defaultdict(list)
+    for row in rows("subscriptions"):
+        span = day(row["started_at"]), day(row["ends_at"])
+        passes[row["customer_id"], row["product_id"]].append(span)
+    for row in rows("interactions"):
+        if row["occurred_at"].replace(tzinfo=UTC) < small_shop_learned.as_of:
+            seen[row["customer_id"], row["product_id"]].append((row["occurred_at"], row["event"]))
+    return Tables(
+        {row["customer_id"]: row["birth_date"] for row in customers if row["birth_date"]},
+        {
+            row["customer_id"]: (row["points_balance"], day(row["points_expire_at"]))
+            for row in customers
+            if row["points_expire_at"]
+        },
+        passes,
+        seen,
+    )
+
+
+def plain_date(day: date) -> str:
+    months = "January February March April May June July August September October November December"
+    return f"{day.day} {months.split()[day.month - 1]}"
+
+
+def london_day(bundle: Bundle, days: int = 0) -> date:
+    return (bundle.as_of + timedelta(days=days)).astimezone(LONDON).date()
+
+
+@pytest.mark.parametrize("days", [0, 3, 7])
+def test_a_birthday_is_congratulated_before_on_and_after_the_day_with_its_date(
+    days: int, shop_bundle: Bundle, tables: Tables
+) -> None:
+    stored, seen = Stored(shop_bundle, "birthday"), set()
+    today = london_day(shop_bundle, days)
+    for row, product, because, customer, _ in stored:
+        born = tables.born[customer]
+        if (born.month, born.day) == (2, 29):
+            continue
+        years = (today.year - 1, today.year, today.year + 1)
+        day = min((date(year, born.month, born.day) for year in years), key=lambda on: abs(on - today))
+        expected = {
+            -1: f"Happy birthday on {plain_date(day)}!",
+            0: "Happy birthday!",
+            1: f"Happy birthday: it was on {plain_date(day)}.",
+        }[(today > day) - (today < day)]
+        assert stored.sentence(row, product, because, days) == expected
+        gift = stored.sentence(row, product, because, days, incentive="free delivery")
+        assert gift == f"{expected} For your day: free delivery."
+        seen.add(expected.split()[-2])
+    assert seen
+
+
+def test_points_are_told_with_the_day_the_next_of_them_expire(shop_bundle: Bundle, tables: Tables) -> None:
+    stored = Stored(shop_bundle, "points-expire")
+    today, checked = london_day(shop_bundle), 0
+    for row, product, because, customer, _ in stored:
+        points, ends = tables.points[customer]
+        when = "today" if ends == today else f"on {plain_date(ends)}"
+        assert (
+            stored.sentence(row, product, because) == f"You hold {points:,} points; the next expire {when}."
+        )
+        checked += 1
+    assert checked > 5
+
+
+def test_a_renewal_names_the_pass_and_its_last_day(shop_bundle: Bundle, tables: Tables) -> None:
+    stored = Stored(shop_bundle, "renewal")
+    today, checked = london_day(shop_bundle), 0
+    for row, product, because, customer, product_id in stored:
+        assert because == product
+        ends = max(end for _, end in tables.passes[customer, product_id])
+        told = {
+            -1: f"ended on {plain_date(ends)}",
+            0: "ends today",
+            1: f"ends on {plain_date(ends)}",
+        }[(ends > today) - (ends < today)]
+        title = shop_bundle.catalogue.title[product]
+        assert stored.sentence(row, product, because) == f"Your pass “{title}” {told}."
+        checked += 1
+    assert checked > 5
+
+
+@pytest.mark.parametrize("reason", ["left-in-cart", "viewed-not-bought"])
+def test_what_was_left_behind_was_seen_so_long_ago_and_is_or_is_not_in_the_cart(
+    reason: str, shop_bundle: Bundle, tables: Tables
+) -> None:
+    stored, checked = Stored(shop_bundle, reason), 0
+    now = shop_bundle.as_of.replace(tzinfo=None)
+    for row, product, because, customer, product_id in stored:
+        events = [one for one in tables.seen[customer, product_id] if now - one[0] <= timedelta(days=14)]
+        carts = [(at, event) for at, event in events if event != "detail-page-view"]
+        carted = bool(carts) and max(carts)[1] == "add-to-cart"
+        last = max(at for at, event in events if event != "remove-from-cart")
+        verb = "left this in your cart" if carted else "looked at this"
+        assert carted == (reason == "left-in-cart")
+        assert stored.sentence(row, product, because) == f"You {verb} {days_text((now - last).days)} ago."
+        checked += 1
+    assert checked > 5
+
+
+def with_calendar(bundle: Bundle, **days: int) -> Bundle:
+    columns = {name: np.full(len(bundle.customer_ids.ids), value) for name, value in days.items()}
+    return replace(bundle, diary=Diary(calendar=Calendar(**columns)))
+
+
+def on(bundle: Bundle, reason: str, language: str = "en", **asked: Any) -> str:
+    """The sentence of a reason for customer 0 and product 0, at the bundle's own moment."""
+    code = REASON[reason]
+    return reason_of(bundle, 0, 0, -1, code, "", bundle.as_of, language, LONDON, **asked).text
+
+
+@given(first=st.dates(date(1990, 1, 1), date(2040, 1, 1)), after=st.integers(0, 9000))
+@settings(max_examples=300)
+def test_an_anniversary_counts_the_years_of_the_day_it_names(
+    shop_bundle: Bundle, first: date, after: int
+) -> None:
+    today = first + timedelta(days=after)
+    moment = datetime.combine(today, time(12), tzinfo=LONDON)
+    bundle = with_calendar(shop_bundle, first_order_day=(first - date(1970, 1, 1)).days)
+    bundle = replace(bundle, as_of=moment)
+
+    text = on(bundle, "anniversary")
+
+    if text == "You might like this.":  # the nearest such day is that of the first order itself
+        assert after <= 184
+        return
+    counted = re.search(r"(\d+) years", text)
+    years = int(counted[1]) if counted else 1
+    if "today" in text:
+        assert (first.month, first.day, first.year + years) == (today.month, today.day, today.year) or (
+            (first.month, first.day) == (2, 29) and (today.month, today.day) in ((2, 28), (3, 1))
+        )
+    elif (first.month, first.day) != (2, 29):
+        day = date(first.year + years, first.month, first.day)
+        assert plain_date(day) in text
+        assert ("it will be" in text) == (day > today) and ("it was" in text) == (day < today)
+        assert abs((day - today).days) <= 183
+
+
+@given(
+    day=st.dates(date(2000, 1, 1), date(2000, 12, 31)),  # a leap year: every day there is
+    today=st.dates(date(2023, 1, 1), date(2030, 12, 31)),
+)
+@settings(max_examples=300)
+def test_a_birthday_wish_is_true_on_every_day_of_every_year(
+    shop_bundle: Bundle, day: date, today: date
+) -> None:
+    bundle = with_calendar(shop_bundle, birth_month=day.month, birth_day=day.day)
+    bundle = replace(bundle, as_of=datetime.combine(today, time(0, 30), tzinfo=LONDON))
+
+    text, russian = on(bundle, "birthday"), on(bundle, "birthday", "ru")
+
+    leap = (day.month, day.day) == (2, 29) and not calendar.isleap(today.year)
+    if leap and text == "Happy birthday!":
+        assert (today.month, today.day) in ((2, 28), (3, 1))
+    elif text == "Happy birthday!":
+        assert (day.month, day.day) == (today.month, today.day)
+    else:
+        assert (day.month, day.day) != (today.month, today.day)
+        assert plain_date(day) in text or (day.month, day.day) == (2, 29)
+    assert any("а" <= letter <= "я" for letter in russian)
+
+
+def test_nothing_is_said_of_what_is_not_known(shop_bundle: Bundle) -> None:
+    bare = replace(shop_bundle, diary=Diary())
+
+    for reason in (
+        "birthday",
+        "anniversary",
+        "points-expire",
+        "renewal",
+        "left-in-cart",
+        "viewed-not-bought",
+    ):
+        assert on(bare, reason) == "You might like this."
+        assert on(bare, reason, "ru") == "Это может вам понравиться."
+    for code in range(len(REASONS)):  # nobody, nothing, no cause: still a sentence
+        assert reason_of(bare, -1, -1, -1, code, "", bare.as_of, "en").text
+
+
+def test_points_that_are_gone_and_a_day_that_is_past_are_not_told(shop_bundle: Bundle) -> None:
+    today = (london_day(shop_bundle) - date(1970, 1, 1)).days
+
+    for points, day in ((0, today + 1), (250, today - 1)):
+        bundle = with_calendar(shop_bundle, points_balance=points, points_expire_day=day)
+        assert on(bundle, "points-expire") == "You might like this."
+    bundle = with_calendar(shop_bundle, points_balance=1250, points_expire_day=today)
+    assert on(bundle, "points-expire") == "You hold 1,250 points; the next expire today."
+    assert on(bundle, "points-expire", "ru") == "У вас 1\u00a0250 баллов; ближайшие баллы сгорают сегодня."
+
+
+def test_live_interest_is_told_before_the_bundles(shop_bundle: Bundle) -> None:
+    seen_at = int(shop_bundle.as_of.timestamp()) - 5 * 86400
+    interest = Interest(np.array([0]), np.array([0]), np.array([seen_at]), np.array([False]))
+    bundle = replace(shop_bundle, diary=Diary(interest=interest))
+    product = bundle.catalogue.ids.text(0)
+
+    assert on(bundle, "left-in-cart") == "You looked at this 5 days ago."  # not known to be in the cart
+    assert (
+        on(bundle, "left-in-cart", seen=((product, True, 30.0),)) == "You left this in your cart 1 day ago."
+    )
+    assert (
+        on(bundle, "left-in-cart", seen=((product, True, 2.5),)) == "You left this in your cart 2 hours ago."
+    )
+    assert (
+        on(bundle, "viewed-not-bought", seen=(("another", False, 1.0),)) == "You looked at this 5 days ago."
+    )
+
+
+def test_a_marketer_speaks_in_their_own_words_in_the_customers_language(shop_bundle: Bundle) -> None:
+    both = {"en": "Fresh from the harvest.", "ru": "Новый урожай."}
+
+    assert on(shop_bundle, "hand-picked", own=both) == "Fresh from the harvest."
+    assert on(shop_bundle, "hand-picked", "ru-RU", own=both) == "Новый урожай."
+    assert on(shop_bundle, "hand-picked", "ru", own="Sale {today}!") == "Sale {today}!"
+    assert on(shop_bundle, "hand-picked", "ru") == "Выбор магазина."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
 from importlib import resources
 from io import BytesIO
@@ -10,6 +10,7 @@ from io import BytesIO
 LANGUAGES = ("en", "ru")  # the first is the source, and what is said where no language is known
 
 
+@lru_cache(1024)
 def language_of(tag: str | None) -> str:
     """The language that answers a tag such as ru-RU; English for every language without a catalogue.
 
@@ -30,9 +31,13 @@ def texts(one: str, many: str) -> tuple[str, str]:
     return one, many
 
 
+def catalogue(tag: str) -> NullTranslations:
+    """The translations that answer a language tag, compiled in memory from the packaged catalogue at first use."""
+    return _compiled(language_of(tag))
+
+
 @cache
-def catalogue(language: str) -> NullTranslations:
-    """The translations into one of LANGUAGES, compiled in memory from the packaged catalogue at first use."""
+def _compiled(language: str) -> NullTranslations:
     if language == LANGUAGES[0]:
         return NullTranslations()
     from babel.messages.mofile import write_mo

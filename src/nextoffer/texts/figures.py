@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from nextoffer.texts.catalogue import catalogue, text
+from nextoffer.texts.catalogue import catalogue, language_of, text
 
 if TYPE_CHECKING:
     from babel import Locale
@@ -81,4 +81,4 @@ def _decimals(n: int) -> str:
 def _locale(language: str) -> Locale:
     from babel import Locale
 
-    return Locale.parse(language)  # Babel keeps each
+    return Locale.parse(language_of(language))  # Babel keeps each
