@@ -58,6 +58,7 @@ def offer_of(product_id: str, rank: int = 1) -> Offer:
         incentive={"type": "percent", "value": "10"},
         code=None,
         valid_until=NOW + timedelta(days=14),
+        incentive_text="",
         p_buy=0.125,
         expected_profit=0.42,
         reason=Reason("similar-customers", "Customers like you buy this.", ("22423",)),
@@ -83,7 +84,9 @@ class FakeBundle:
             segment="loyal" if known else None,
             fallback=None if known else "context" if request.cart else "popular",
             offers=tuple(offer_of(product, rank) for rank, product in enumerate(wanted, start=1)),
-            dropped=(Dropped("win_back", "47566", "margin-floor"),) if request.explain else (),
+            dropped=(Dropped("win_back", "47566", "margin-floor", {"type": "none"}, -0.1, {"product": -0.1}),)
+            if request.explain
+            else (),
         )
 
     def related(self, product_id: str, kind: str, n: int, language: str) -> list[RelatedProduct] | None:
@@ -157,6 +160,16 @@ class FakeLedger:
             e.order for e in self.happened.values() if e.order and e.unit_id == unit_id and e.at >= since
         ]
         return tuple(sorted({str(line["product_id"]) for order in orders for line in order.lines}))
+
+    def recent_interactions(
+        self, unit_id: str, since: datetime, limit: int = 100
+    ) -> list[tuple[str, str, datetime]]:
+        seen = [
+            (str(e.product_id), e.type, e.at)
+            for e in self.happened.values()
+            if e.unit_id == unit_id and e.product_id and e.at >= since
+        ]
+        return sorted(seen, key=lambda one: one[2], reverse=True)[:limit]
 
     def decision(self, decision_id: str) -> Decision | None:
         return self.decided.get(decision_id)

@@ -69,7 +69,16 @@ def test_explain_shows_what_was_dropped_to_a_server_key_only(world):
     shown = world.get("/v1/customers/17850/offers", params={"explain": "true"}).json()
     refused = world.post("/v1/recommend", {"explain": True}, "client")
 
-    assert shown["dropped"] == [{"kind": "win_back", "product_id": "47566", "reason": "margin-floor"}]
+    assert shown["dropped"] == [
+        {
+            "kind": "win_back",
+            "product_id": "47566",
+            "reason": "margin-floor",
+            "incentive": {"type": "none"},
+            "expected_profit": "-0.10",
+            "terms": {"product": -0.1},
+        }
+    ]
     assert refused.status_code == 403
     assert refused.json()["field"] == "explain"
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -20,13 +21,15 @@ from starlette.responses import Response
 from nextoffer.api import wire
 from nextoffer.api.problems import RefusedError
 from nextoffer.api.security import Caller, Keys, authenticate
-from nextoffer.api.service import Opened, Service
+from nextoffer.api.service import Opened, Service, Status
 from nextoffer.api.writer import UNASSIGNED, GroupWriter, LedgerPort, Recorded, ToRecord, recorder
 from nextoffer.config import Settings
 from nextoffer.domain.events import SERVER_ONLY
 from nextoffer.domain.offers import Slate, offer_json, utc_text
 from nextoffer.errors import BadRecordError
+from nextoffer.tracking.holdout import hash_share
 from nextoffer.tracking.parse import parse_event
+from nextoffer.tracking.queries import left_behind
 from nextoffer.tracking.schema import HOLDOUT, Decision, Event
 
 ALLOW_LANGUAGE: Mapping[str, str] = {"vary": "Accept-Language"}
@@ -190,9 +193,26 @@ class Routes:
         language: str,
         now: datetime,
     ) -> Slate:
-        bought = self._ledger.orders_of(buyer, bundle.status().as_of) if buyer else ()
-        wanted = wire.slate_request(asked, customer_id, bought, language, self._settings.currency)
+        wanted = wire.slate_request(asked, customer_id, language, self._settings.currency)
+        if buyer:
+            wanted = replace(wanted, **self._lately(buyer, bundle.status(), now))
         return bundle.recommend(wanted, now)
+
+    def _lately(self, unit: str, bundle: Status, now: datetime) -> dict[str, Any]:
+        """What a customer did since the bundle was made, and the draw that varies the depth of their discounts.
+
+        The draw is the same for as long as the bundle serves: a page that is loaded twice shows the same price.
+        """
+        days = self._settings.offers.abandoned_days
+        seen = self._ledger.recent_interactions(unit, now - timedelta(days=days))
+        bought = self._ledger.orders_of(unit, min(bundle.as_of, now - timedelta(days=days)))
+        draw = hash_share(f"{self._settings.seed}:{bundle.bundle_id}", [unit])[0]
+        return {
+            "bought": self._ledger.orders_of(unit, bundle.as_of),
+            "seen": left_behind(seen, frozenset(bought), now),
+            "explore": True,
+            "draw": float(draw),
+        }
 
     def _decision(
         self, unit: str | None, now: datetime, slate: Slate, offers: list[dict[str, Any]], placement: str
@@ -206,7 +226,7 @@ class Routes:
             slate.bundle_id,
             offers,
             placement=placement,
-            propensities={"treated": 1.0 - share} if unit else None,
+            propensities={"treated": 1.0 - share, **(slate.propensities or {})} if unit else None,
         )
 
     def _parsed(self, items: list[Any], caller: Caller) -> tuple[list[Event], list[dict[str, Any]]]:

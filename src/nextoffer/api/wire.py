@@ -137,7 +137,6 @@ def language_of(locale: str | None, accept_language: str | None) -> str:
 def slate_request(
     asked: OffersQuery | RecommendBody,
     customer_id: str | None,
-    bought: tuple[str, ...],
     language: str,
     currency: str,
 ) -> SlateRequest:
@@ -151,7 +150,6 @@ def slate_request(
         kinds=tuple(asked.kinds) if asked.kinds else None,
         cart=tuple(cart),
         viewed=tuple(asked.viewed),
-        bought=bought,
         category=chosen.category,
         brand=chosen.brand,
         max_price=None if chosen.max_price is None else to_minor(chosen.max_price, currency),

@@ -42,6 +42,11 @@ class LedgerPort(Protocol):
     def orders_of(self, unit_id: str, since: datetime) -> tuple[str, ...]:
         """Products bought live since a moment."""
 
+    def recent_interactions(
+        self, unit_id: str, since: datetime, limit: int = 100
+    ) -> list[tuple[str, str, datetime]]:
+        """(product id, event type, moment) of what a unit looked at or put in the cart, newest first."""
+
     def decision(self, decision_id: str) -> Decision | None:
         """The decision an attribution token stands for."""
 

@@ -23,6 +23,7 @@ from nextoffer.offers import live
 from nextoffer.offers.abandoned import from_seen
 from nextoffer.offers.batch import KindFunction, KindSettings, make_batch
 from nextoffer.offers.by_hand import Reach
+from nextoffer.offers.by_hand import allowed as allowed_here
 from nextoffer.offers.by_hand import candidates as reached
 from nextoffer.offers.choosing import NOTHING, Context, Policy
 from nextoffer.offers.display import Shown, displayed, dropped, propensities
@@ -61,7 +62,8 @@ def recommend(
     allowed = _allowed(bundle, request)
     candidates, fallback = _gather(bundle, policy, request, row, Moment.of(cart, viewed, bought), allowed)
     if by_hand is not None and row >= 0:
-        candidates = Candidates.concat([candidates, reached(by_hand, np.array([row]))])
+        here = allowed_here(by_hand, "email" if request.contact else "site", request.placement)
+        candidates = Candidates.concat([candidates, reached(by_hand, np.array([row]), here)])
     placement = policy.placements.get(request.placement or "", _ANYWHERE)
     context = Context(
         n=_least(request.n, placement.n),

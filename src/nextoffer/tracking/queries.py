@@ -116,3 +116,24 @@ def pull(engine: Engine, query: Select[Any]) -> pa.Table:
             for columns in (tuple(zip(*rows, strict=True)) for rows in result.partitions())
         ]
     return pa.Table.from_batches(batches, schema=arrow)
+
+
+def left_behind(
+    seen: Sequence[tuple[str, str, datetime]], bought: frozenset[str], now: datetime
+) -> tuple[tuple[str, bool, float], ...]:
+    """What was looked at or carted and not bought since: (product, still in the cart, hours ago), newest first.
+
+    Parameters
+    ----------
+    seen : (product, event type, moment), newest first
+    bought : products bought in that time; bought and looked at again is not left behind
+    """
+    last: dict[str, float] = {}
+    cart: dict[str, bool] = {}
+    for product, kind, at in seen:
+        if kind != "detail-page-view":  # the newest word about the cart counts
+            cart.setdefault(product, kind == "add-to-cart")
+        last.setdefault(product, (now - at).total_seconds() / 3600)
+    return tuple(
+        (product, cart.get(product, False), hours) for product, hours in last.items() if product not in bought
+    )
