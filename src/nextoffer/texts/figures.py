@@ -47,11 +47,13 @@ def money_text(language: str, amount: Decimal, currency: str) -> str:
     >>> money_text("en", Decimal("1250.00"), "GBP"), money_text("en", Decimal("30"), "GBP")
     ('£1,250.00', '£30')
     """
-    from babel.numbers import format_currency
+    from babel.numbers import format_currency, get_currency_symbol
 
     locale = _locale(language)
     decimals = _decimals(-int(amount.as_tuple().exponent))
     pattern = locale.currency_formats["standard"].pattern.replace(".00", decimals)
+    if get_currency_symbol(currency, locale)[-1].isalpha():  # CLDR's spacing, which Babel leaves out
+        pattern = pattern.replace("¤#", "¤\N{NO-BREAK SPACE}#")
     return format_currency(amount, currency, pattern, locale, currency_digits=False)
 
 
