@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import hypothesis
@@ -18,6 +18,7 @@ from nextoffer.config import Settings, parse_settings
 from nextoffer.domain.arrays import Strings
 from nextoffer.engines.duckdb import DuckDBEngine
 from nextoffer.features.catalogue import read_catalogue, read_languages
+from nextoffer.features.diary import read_diary
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.recipe import Cut, Kitchen, Past, learn_all
 from nextoffer.models.taught import Taught, fit_taught
@@ -55,29 +56,37 @@ def bundle_of(
     kitchen: Kitchen, as_of: datetime, ids: Strings, knowledge: Knowledge, taught: Taught
 ) -> Bundle:
     """The bundle with every customer's candidates, scored in one batch."""
+    zone, horizon = "Europe/London", kitchen.horizon_days
+    products = kitchen.catalogue.ids
+    diary = read_diary(kitchen.engine, kitchen.scratch / "diary", ids, products, as_of, zone, horizon)
     language = read_languages(kitchen.engine, ids, LANGUAGES)
     parts = (CustomerIds(ids, language), kitchen.catalogue, knowledge, taught)
     empty = StoredCandidates(np.zeros(len(ids) + 1, np.int64), *(np.zeros(0, np.int64) for _ in range(5)))
-    bare = Bundle.make("", as_of, *parts, empty)
+    bare = Bundle.make("", as_of, *parts, empty, diary=diary)
     stored = StoredCandidates.of(score(bare, np.arange(len(ids)), OFFER_KINDS), len(ids))
-    return Bundle.make("small-shop", as_of, *parts, stored)
+    return Bundle.make("small-shop", as_of, *parts, stored, diary=diary)
 
 
 @pytest.fixture(scope="session")
 def small_history(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, datetime]:
     """400 customers, 150 products, a year; some products may not be offered, some customers are Russian."""
     folder = tmp_path_factory.mktemp("small-shop")
-    shop = Shop(ShopSettings(customers=400, products=150, weeks=52, rate=0.16))
+    shop = Shop(ShopSettings(customers=400, products=150, weeks=52, rate=0.16, interactions=True))
     paths = shop.write_history(folder)
     spoil_products(paths.products)
     speak_russian(paths.customers)
+    keep_days(paths.customers, shop.end)
+    sell_passes(paths.orders, folder / "subscriptions.parquet", shop.end)
     names = {
         "orders": "order_id customer_id product_id quantity unit_price ordered_at unit_cost",
         "products": "product_id title category brand price unit_cost url image_url stock repeatable "
         "shelf_life_days restricted hidden",
-        "customers": "customer_id email first_name locale consent_email consent_push",
+        "customers": "customer_id email first_name locale consent_email consent_push birth_date points_balance "
+        "points_expire_at",
+        "interactions": "customer_id product_id event occurred_at",
+        "subscriptions": "customer_id product_id started_at ends_at auto_renew",
     }
-    where = {"orders": "orders/*.parquet", "products": "products.parquet", "customers": "customers.parquet"}
+    where = {table: f"{table}.parquet" for table in names} | {"orders": "orders/*.parquet"}
     history = {
         table: {"path": where[table], "columns": {name: name for name in columns.split()}}
         for table, columns in names.items()
@@ -144,3 +153,39 @@ def speak_russian(path: Path) -> None:
         ["ru-RU" if row % 3 == 0 else None if row % 3 == 1 else "en" for row in range(len(table))]
     )
     pq.write_table(table.set_column(table.column_names.index("locale"), "locale", locale), path)
+
+
+def keep_days(path: Path, end: datetime) -> None:
+    """One customer in three told their birthday, one in four holds points, some of which expire soon."""
+    table = pq.read_table(path)
+    rows = range(len(table))
+    first = date(1972, 1, 1)
+    columns = {
+        "birth_date": [first + timedelta(days=11 * row) if row % 3 == 0 else None for row in rows],
+        "points_balance": [10 * row if row % 4 == 0 else None for row in rows],
+        "points_expire_at": [end + timedelta(days=row % 90) if row % 4 == 0 else None for row in rows],
+    }
+    kept = table.drop_columns([name for name in columns if name in table.column_names])
+    for name, values in columns.items():
+        kept = kept.append_column(name, pa.array(values))
+    pq.write_table(kept, path)
+
+
+def sell_passes(orders: Path, path: Path, end: datetime) -> None:
+    """Every fifth customer holds a pass of a quarter for the last thing they bought; some had it renewed."""
+    lines = pq.read_table(orders, columns=["customer_id", "product_id", "ordered_at"]).to_pylist()
+    last = {
+        line["customer_id"]: line["product_id"]
+        for line in sorted(lines, key=lambda line: line["ordered_at"])
+        if line["customer_id"]
+    }
+    quarter, passes = timedelta(days=90), []
+    for row, (customer, product) in enumerate(sorted(last.items())[::5]):
+        ends = end + timedelta(days=row % 35 - 10)
+        starts = [ends - quarter] + [ends - 2 * quarter] * (row % 2) + [ends] * (row % 7 == 0)
+        passes += [(customer, product, start, start + quarter, row % 3 == 0) for start in starts]
+    names = ("customer_id", "product_id", "started_at", "ends_at", "auto_renew")
+    pq.write_table(
+        pa.table({name: list(column) for name, column in zip(names, zip(*passes, strict=True), strict=True)}),
+        path,
+    )

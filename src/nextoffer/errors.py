@@ -20,6 +20,7 @@ NextOfferError
 ├── LedgerError                 the ledger cannot be read or written
 │   └── BadRecordError          a record file or event is malformed
 ├── CampaignError               a campaign cannot be exported as configured
+├── PluginError                 a plug-in of another package is not what it must be
 └── MeasurementError            an effect cannot be estimated from what there is
 
 Messages say what, where, which value, and what to do. One place maps them to exit codes (cli.py), one to
@@ -145,6 +146,10 @@ class BadRecordError(LedgerError, ValueError):
 
 class CampaignError(NextOfferError, ValueError):
     """A campaign cannot be exported as configured."""
+
+
+class PluginError(NextOfferError):
+    """A plug-in of another package cannot be imported, raises, or returns what it must not."""
 
 
 class MeasurementError(NextOfferError, ValueError):

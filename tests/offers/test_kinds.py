@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -58,8 +59,47 @@ def chances(kind: str, batch: Batch, bundle: Bundle) -> dict[tuple[int, int], fl
         pair = scored.pair[scored.repeat]
         p = p_due(taught.due, knowledge, pair)
         columns = (scored.position[scored.repeat], scored.product[scored.repeat], p)
+    if kind == "abandoned":
+        return with_interest(bundle, columns)
+    if kind == "renewal":
+        return renewals(bundle, when_of(bundle).today)
     position, product, p_buy = (column.tolist() for column in columns)
     return dict(zip(zip(position, product, strict=True), p_buy, strict=True))
+
+
+def with_interest(bundle: Bundle, columns: tuple[np.ndarray, ...]) -> dict[tuple[int, int], float]:
+    """Either what the ranker knows or what was seen leads to the purchase."""
+    customers, products, interest = (
+        bundle.knowledge.customers,
+        bundle.knowledge.products,
+        bundle.diary.interest,
+    )
+    known = {
+        key: p
+        for *key, p in zip(*(column.tolist() for column in columns), strict=True)
+        for key in [tuple(key)]
+    }
+    found = {}
+    for who, what, carted in zip(interest.customer, interest.product, interest.carted, strict=True):
+        usual = float(customers.p_order[who]) * np.exp(float(products.log_share_28[what]))
+        share = interest.carted_share if carted else interest.viewed_share
+        p = 1 - (1 - known.get((int(who), int(what)), usual)) * (1 - share)
+        found[int(who), int(what)] = float(np.float32(p))
+    return found
+
+
+def renewals(bundle: Bundle, today: date) -> dict[tuple[int, int], float]:
+    """The share, among passes of the past that had come as far, of those renewed within the horizon; shrunk."""
+    passes, now = bundle.diary.passes, (today - date(1970, 1, 1)).days
+    horizon, found = bundle.knowledge.horizon_days, {}
+    rows = list(zip(*(getattr(passes, name).tolist() for name in passes.__slots__), strict=True))
+    for who, what, _, ends, _, _ in rows:
+        n, renewed, over = 10.0, 5.0, now - ends
+        for _, _, _, end, auto, again in rows:
+            if not auto and end <= now - 7 - horizon and not (again and again - end <= over):
+                n, renewed = n + 1, renewed + (again > 0 and again - end <= over + horizon)
+        found[who, what] = float(np.float32(renewed / n))
+    return found
 
 
 def test_a_step_up_is_dearer_today_than_what_gave_rise_to_it(batch: Batch, shop_bundle: Bundle) -> None:

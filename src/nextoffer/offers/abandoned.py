@@ -48,11 +48,15 @@ def from_seen(
     row : of the customer, −1 for one the bundle does not know
     seen : product row, whether it is in the cart, hours since it was last seen; not bought since
     """
-    left = [one for one in seen if abandoned_hours <= one[2] <= 24 * abandoned_days]
-    newest = {one[0]: one for one in sorted(left, key=lambda one: (-one[2], one[1]))}  # of each product
-    chosen = sorted(newest.values(), key=lambda one: (one[2], one[0]))[:NEWEST]
-    product = np.array([one[0] for one in chosen], dtype=np.int32)
-    carted = np.array([one[1] for one in chosen], dtype=np.bool_)
+    last: dict[int, tuple[float, bool]] = {}
+    for row_seen, in_cart, hours in seen:
+        ago, before = last.get(row_seen, (hours, False))
+        last[row_seen] = min(ago, hours), before or in_cart
+    left = sorted(
+        (one for one in last.items() if abandoned_hours <= one[1][0] <= 24 * abandoned_days), key=_newest
+    )
+    product = np.array([row_seen for row_seen, _ in left[:NEWEST]], dtype=np.int32)
+    carted = np.array([in_cart for _, (_, in_cart) in left[:NEWEST]], dtype=np.bool_)
     position = np.zeros(len(product), dtype=np.int64)
     known = np.full(len(product), np.nan)
     p_any = bundle.p_newcomer
@@ -63,6 +67,11 @@ def from_seen(
         stored = stored.take(np.lexsort((stored.p_buy, stored.product)))
         known = _chance(stored.customer, stored.product, stored.p_buy, position, product)
     return _both(bundle, position, product, carted, known, np.full(len(product), p_any))
+
+
+def _newest(one: tuple[int, tuple[float, bool]]) -> tuple[float, int]:
+    product, (hours, _) = one
+    return hours, product
 
 
 def _both(
