@@ -21,6 +21,7 @@ def test_the_arrays_give_the_probabilities_of_the_model_they_came_from():
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     x, y, weight = _rows()
+    x = np.round(4 * x) / 4  # few values: each its own bin, there as here
     model = HistGradientBoostingClassifier(
         learning_rate=0.08,
         max_iter=20,
@@ -33,6 +34,15 @@ def test_the_arrays_give_the_probabilities_of_the_model_they_came_from():
     ours = fit_trees(x, y, weight, NAMES, seed=5, n_trees=20, n_leaves=15)
     assert len(ours) == 20
     np.testing.assert_allclose(probability(ours, x), model.predict_proba(x)[:, 1], rtol=0, atol=1e-12)
+
+
+def test_values_beyond_the_bins_are_parted_where_about_as_many_rows_fall_on_either_side():
+    x = np.random.default_rng(1).permutation(10_000).astype(float)[:, None]
+    trees = fit_trees(
+        x, x[:, 0] > 7_000, None, ("a",), seed=0, n_trees=1, n_leaves=2, max_bins=20, learning_rate=1.0
+    )
+    assert trees.threshold[0] == 7_000
+    assert (probability(trees, np.array([[7_000.0], [7_001.0]])) < 0.5).tolist() == [True, False]
 
 
 def test_a_row_scores_the_same_in_any_batch_and_any_float_type():

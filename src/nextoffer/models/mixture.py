@@ -59,10 +59,11 @@ def fit_mixture(
             weight,
             names,
             seed=seed,
-            n_trees=100,
+            n_trees=60,
             n_leaves=20,
             min_rows=100,
-            learning_rate=0.09,
+            learning_rate=0.14,
+            max_bins=64,
             feature_share=0.5,
         )
     for name, steeper in tilt.items():
