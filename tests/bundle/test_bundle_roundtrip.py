@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from nextoffer.bundle.bundle import Bundle, CustomerIds, open_bundle, write_part
 from nextoffer.bundle.store import Manifest, stage
 from nextoffer.domain.offers import SlateRequest, Slates
 from nextoffer.errors import BundleCorruptError
+from nextoffer.features.diary import Diary
 from nextoffer.models.taught import fit_taught
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.recommend import choose_stored, recommend, score
@@ -83,12 +83,19 @@ def test_an_opened_bundle_gives_the_same_slates_stored_scored_again_and_asked_fo
     for row in range(0, len(rows), 11):
         request = SlateRequest(customer_id=opened.customer_ids.ids.text(row), viewed=("P0003",), explain=True)
         slates = [
-            recommend(
-                replace(bundle, bundle_id="one"), shop_policy, request, bundle.as_of, ZoneInfo("UTC"), 14
-            )
+            recommend(replace(bundle, bundle_id="one"), shop_policy, request, bundle.as_of)
             for bundle in (shop_bundle, opened)
         ]
         assert slates[0] == slates[1]
+
+
+def test_the_diary_comes_back_and_an_empty_one_too(
+    shop_bundle: Bundle, models_dir: Path, tmp_path: Path
+) -> None:
+    publish(replace(shop_bundle, diary=Diary()), tmp_path)
+
+    assert differences(open_bundle(models_dir).diary, shop_bundle.diary) == []
+    assert differences(open_bundle(tmp_path).diary, Diary()) == []
 
 
 def test_the_same_bundle_written_twice_has_one_id(
