@@ -10,6 +10,7 @@ from datetime import datetime, time, timedelta
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
+from nextoffer.domain.arrays import Ints
 from nextoffer.domain.kinds import DROPS, KINDS, TERMS
 from nextoffer.domain.money import to_wire
 from nextoffer.domain.offers import Dropped, Offer, Slate, SlateRequest, Slates
@@ -78,13 +79,23 @@ def terms_of(terms: np.ndarray) -> dict[str, float]:
     return dict(zip(TERMS, terms.tolist(), strict=True))
 
 
-def propensities(choice: Choice, position: int) -> dict[str, dict[str, float]] | None:
-    """The chances of every incentive, and of no offer, for what was drawn for one customer of the batch."""
+def explored_of(choice: Choice, n: int) -> list[Ints]:
+    """The candidates something was drawn for, customer by customer of a batch of `n`."""
+    if choice.drawn is None:
+        return [np.zeros(0, dtype=np.int64)] * n
+    at = np.flatnonzero(choice.drawn.explored)
+    customer = choice.question.candidates.customer[at]
+    order = np.argsort(customer, kind="stable")
+    return np.split(at[order], np.searchsorted(customer[order], np.arange(1, n)))
+
+
+def propensities(choice: Choice, explored: Ints) -> dict[str, dict[str, float]] | None:
+    """The chances of every incentive, and of no offer, for the candidates of one customer that were drawn for."""
     drawn, candidates = choice.drawn, choice.question.candidates
     if drawn is None:
         return None
     menu, found = choice.question.policy.menu, {}
-    for at in np.flatnonzero(drawn.explored & (candidates.customer == position)).tolist():
+    for at in explored.tolist():
         options = range(int(choice.start[at]), int(choice.start[at + 1]))
         chances = {
             menu.name[choice.option.incentive[option]]: round(float(drawn.chances[option]), 6)

@@ -26,7 +26,7 @@ from nextoffer.offers.by_hand import Reach
 from nextoffer.offers.by_hand import allowed as allowed_here
 from nextoffer.offers.by_hand import candidates as reached
 from nextoffer.offers.choosing import NOTHING, Context, Policy
-from nextoffer.offers.display import Shown, displayed, dropped, propensities
+from nextoffer.offers.display import Shown, displayed, dropped, explored_of, propensities
 from nextoffer.offers.ranking import choose, decide, slates_of
 
 _ANYWHERE = Placement()
@@ -87,7 +87,7 @@ def recommend(
     shown = Shown(bundle, policy, now, by_hand)
     slate = displayed(shown, row, request, slates, range(len(slates)), fallback)
     if choice.drawn is not None:
-        slate = replace(slate, propensities=propensities(choice, 0))
+        slate = replace(slate, propensities=propensities(choice, explored_of(choice, 1)[0]))
     return replace(slate, dropped=dropped(shown, slates)) if request.explain else slate
 
 

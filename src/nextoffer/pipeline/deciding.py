@@ -15,11 +15,11 @@ import numpy as np
 from nextoffer.domain.arrays import Floats, Ints
 from nextoffer.domain.kinds import DROP, KIND
 from nextoffer.domain.money import to_minor
-from nextoffer.domain.offers import Candidates, SlateRequest, Slates, offer_json
+from nextoffer.domain.offers import Candidates, Slate, SlateRequest, Slates, offer_json
 from nextoffer.offers.by_hand import allowed
 from nextoffer.offers.by_hand import candidates as reached
 from nextoffer.offers.choosing import Context
-from nextoffer.offers.display import Shown, displayed, propensities
+from nextoffer.offers.display import Shown, displayed, explored_of, propensities
 from nextoffer.offers.ranking import Choice, decide, slates_of
 from nextoffer.offers.spending import decide_within
 from nextoffer.pipeline.audience import Run, contacts_of, ids_of
@@ -51,11 +51,17 @@ def decide_run(run: Run, ledger: Ledger, rows: Ints) -> Decided:
     held_out = ledger.assign(run.shop.settings.experiment, ids, run.now)
     choice = _choice(run, ledger, rows, ids)
     slates = slates_of(choice)
-    made = [
-        (decision, slates.incentive[place.start : place.stop])
-        for position, place in enumerate(_places(slates, len(rows)))
-        if (decision := _decision(run, choice, slates, position, place, ids[position], held_out[position]))
-    ]
+    made: list[tuple[Decision, Ints]] = []
+    each = zip(
+        ids, held_out.tolist(), _places(slates, len(rows)), explored_of(choice, len(rows)), strict=True
+    )
+    for position, (unit, held, place, explored) in enumerate(each):
+        chances = propensities(choice, explored)
+        if place or chances is not None:
+            slate = _slate(run, int(rows[position]), unit, slates, place)
+            made.append(
+                (_decision(run, unit, held, slate, chances), slates.incentive[place.start : place.stop])
+            )
     _give_codes(run, ledger, [(one, incentives) for one, incentives in made if one.group == TREATED])
     without = np.setdiff1d(slates.dropped_customer[slates.dropped_reason == DROP["budget"]], slates.customer)
     return Decided([one for one, _ in made], rows[without])
@@ -94,24 +100,22 @@ def _draws(run: Run) -> Floats:
     return np.random.default_rng(seed).random(len(run.shop.bundle.customer_ids.ids))
 
 
-def _decision(
-    run: Run, choice: Choice, slates: Slates, position: int, place: range, unit: str, held_out: bool
-) -> Decision | None:
-    """What one customer is offered, with the chances of what was drawn; None if there was nothing to decide."""
-    shop, row = run.shop, int(choice.question.rows[position])
-    chances = propensities(choice, position)
-    if not place and chances is None:
-        return None
+def _slate(run: Run, row: int, unit: str, slates: Slates, place: range) -> Slate:
+    shop = run.shop
     request = SlateRequest(customer_id=unit, contact=True, language=shop.bundle.language(row))
-    shown = Shown(shop.bundle, shop.policy, run.now, shop.by_hand)
-    slate = displayed(shown, row, request, slates, place)
+    return displayed(Shown(shop.bundle, shop.policy, run.now, shop.by_hand), row, request, slates, place)
+
+
+def _decision(
+    run: Run, unit: str, held_out: bool, slate: Slate, chances: dict[str, dict[str, float]] | None
+) -> Decision:
     return Decision(
         decision_id=uuid.uuid4().hex,
         unit_id=unit,
         group=HOLDOUT if held_out else TREATED,
         at=run.now,
-        bundle_id=shop.bundle.bundle_id,
-        slate=[offer_json(offer, shop.settings.currency) for offer in slate.offers],
+        bundle_id=slate.bundle_id,
+        slate=[offer_json(offer, slate.currency) for offer in slate.offers],
         campaign=run.name,
         run_on=run.run_on,
         propensities=chances,
