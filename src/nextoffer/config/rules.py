@@ -94,7 +94,7 @@ class Rule(Section):
     last_day: date | None = Field(default=None, alias="until")
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
     pinned: bool = False
-    channels: tuple[Channel, ...] = ()
+    channels: tuple[str, ...] = ()
     placements: tuple[str, ...] = ()
     campaigns: tuple[str, ...] = ()
     text: dict[Language, Sentence] = {}
@@ -230,6 +230,10 @@ def _disagreements(rule: Rule, settings: Settings) -> Iterator[str]:
             f"incentive: {terms.type} is taken off a product, and the rule offers the whole basket: name a product"
             + ("" if terms.type == "fixed_price" else ', or write scope = "basket"')
         )
+    channels = dict.fromkeys((*get_args(Channel), *(one.channel for one in settings.campaigns.values())))
+    for word in rule.channels:
+        if word not in channels:
+            yield f"channels: there is no channel {word!r}{nearest(word, channels)}"
     for key, known in (("campaigns", settings.campaigns), ("placements", settings.placements)):
         for word in getattr(rule, key):
             if word not in known:

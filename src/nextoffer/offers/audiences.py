@@ -107,7 +107,7 @@ def meets(known: Known, condition: Condition) -> Bools:
     if key == "bought_category":
         return _last(known, value) < NEVER
     if key == "not_bought_category":
-        return _last(known, value) == NEVER
+        return ~(_last(known, value) < NEVER)
     if key == "last_purchase_days":
         low, high, category = value
         last = customers.recency_days if category is None else _last(known, category)

@@ -8,16 +8,15 @@ only says which rules run.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from typing import get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.config import Audience, Channel, IncentiveTerms, Rule
+from nextoffer.config import Audience, IncentiveTerms, Rule, Settings, inline_incentives, load_rules
 from nextoffer.domain.arrays import Bools, Bytes, Floats, Ints, first_of_each, ranges
 from nextoffer.domain.kinds import KIND, REASON
 from nextoffer.domain.menu import Menu
@@ -25,9 +24,8 @@ from nextoffer.domain.offers import Candidates
 from nextoffer.offers.assortment import Assortment, assortment_of
 from nextoffer.offers.audiences import Known, known_of, members
 from nextoffer.offers.chances import chances, first_shares
-from nextoffer.offers.choosing import ByHand
+from nextoffer.offers.choosing import ByHand, Policy
 
-_CHANNELS: tuple[str, ...] = get_args(Channel)
 _CELLS = 1 << 24  # customers × rules looked at together
 
 
@@ -42,8 +40,8 @@ class Reach:
     active : (n,) positions of those that run, in order; the columns after it are aligned to it
     group : which audience; kind : index into KINDS; range : which of the assortment, −1 = the products named
     start, product : products named by active rule k are product[start[k] : start[k + 1]]; −1 = the basket
-    channels : (n, n_channels) bool; elsewhere : (n,) bool, not limited to placements or campaigns
-    places, campaigns : name -> (n,) bool, of those that are limited
+    any_channel, any_place : (n,) bool, not limited to channels; neither to placements nor to campaigns
+    channels, places, campaigns : name -> (n,) bool, of those that are limited
     bits : (n_customers + 1, ceil(n_groups / 8)) uint8, the last row for who is not known; size : (n_groups,)
     first : (n_products,) how often each is bought for the first time (chances.first_shares)
     """
@@ -58,8 +56,9 @@ class Reach:
     start: Ints
     product: Ints
     assortment: Assortment
-    channels: Bools
-    elsewhere: Bools
+    any_channel: Bools
+    any_place: Bools
+    channels: dict[str, Bools]
     places: dict[str, Bools]
     campaigns: dict[str, Bools]
     bits: Bytes
@@ -108,7 +107,6 @@ def reach(
         for rule in running
     ]
     start, product = _named(bundle, running)
-    elsewhere = np.array([not (rule.placements or rule.campaigns) for rule in running], dtype=bool)
     return Reach(
         bundle=bundle,
         rules=tuple(rules),
@@ -120,11 +118,9 @@ def reach(
         start=start,
         product=product,
         assortment=assortment_of(bundle, list(wanted)),
-        channels=np.array(
-            [[not rule.channels or name in rule.channels for name in _CHANNELS] for rule in running],
-            dtype=bool,
-        ).reshape(-1, len(_CHANNELS)),
-        elsewhere=elsewhere,
+        any_channel=np.array([not rule.channels for rule in running], dtype=bool),
+        any_place=np.array([not (rule.placements or rule.campaigns) for rule in running], dtype=bool),
+        channels=_where([rule.channels for rule in running]),
         places=_where([rule.placements for rule in running]),
         campaigns=_where([rule.campaigns for rule in running]),
         bits=bits,
@@ -134,6 +130,21 @@ def reach(
     )
 
 
+def with_rules(settings: Settings, bundle: Bundle, today: date | None) -> tuple[Policy, Reach | None]:
+    """The policy of a shop with the incentives of its offers.toml, and whom its rules of a day reach (None: no rules).
+
+    Raises
+    ------
+    ConfigError : offers.toml has faults
+    """
+    rules = load_rules(settings)
+    if not rules:
+        return Policy.of(settings), None
+    menu = Menu.of(settings, inline_incentives(rules))
+    policy = Policy.of(settings, menu, columns(rules, menu))
+    return policy, reach(bundle, rules, today, policy.repurchase_days)
+
+
 def allowed(
     found: Reach, channel: str | None = None, placement: str | None = None, campaign: str | None = None
 ) -> Bools | None:
@@ -141,15 +152,12 @@ def allowed(
 
     A rule that names placements or campaigns is made in those only; one that names channels, in those only.
     """
-    if channel is None or (found.elsewhere.all() and found.channels.all()):
+    if channel is None or (found.any_channel.all() and found.any_place.all()):
         return None
-    here = found.elsewhere.copy()
-    for name, limited in ((placement, found.places), (campaign, found.campaigns)):
-        if name in limited:
-            here |= limited[name]
-    if channel in _CHANNELS:
-        return np.asarray(here & found.channels[:, _CHANNELS.index(channel)])
-    return np.asarray(here & found.channels.all(axis=1))  # a channel of another package: no rule can name it
+    nowhere = np.zeros(len(found.active), dtype=bool)
+    here = found.any_place | found.places.get(placement or "", nowhere)
+    here = here | found.campaigns.get(campaign or "", nowhere)
+    return np.asarray(here & (found.any_channel | found.channels.get(channel, nowhere)))
 
 
 def candidates(found: Reach, rows: Ints, only: Bools | None = None) -> Candidates:
@@ -162,38 +170,46 @@ def candidates(found: Reach, rows: Ints, only: Bools | None = None) -> Candidate
     if not len(found.active):
         return _nothing()
     step = max(_CELLS // (8 * found.bits.shape[1] + len(found.active)), 1)
-    parts = [_block(found, rows, begin, begin + step, only) for begin in range(0, len(rows), step)]
-    return parts[0] if len(parts) == 1 else Candidates.concat([*parts, _nothing()])
+    parts = []
+    for begin in range(0, max(len(rows), 1), step):
+        some = rows[begin : begin + step]
+        member = members_of(found, some)
+        customer, at = np.nonzero(member if only is None else member & only)
+        part = offered(found, some, customer, at) if len(at) else _nothing()
+        parts.append(replace(part, customer=part.customer + np.int32(begin)))
+    return parts[0] if len(parts) == 1 else Candidates.concat(parts)
 
 
-def _block(found: Reach, rows: Ints, begin: int, end: int, only: Bools | None) -> Candidates:
-    some = rows[begin:end]
-    member = np.unpackbits(found.bits[some], axis=1, bitorder="little")[:, found.group]
-    customer, at = np.nonzero(member if only is None else member & only)
-    if not len(at):
-        return _nothing()
-    counts = found.start[at + 1] - found.start[at]
-    product = found.product[ranges(found.start[at], counts)].astype(np.int64)
+def offered(found: Reach, rows: Ints, customer: Ints, at: Ints) -> Candidates:
+    """What active rules `at` offer the customers they reach: (m,) positions in `rows`, and rules."""
     ranged = found.range[at] >= 0
     open_to = customer[ranged], at[ranged]
+    counts = found.start[at + 1] - found.start[at]
+    product = found.product[ranges(found.start[at], counts)]
     at, customer = np.repeat(at, counts), np.repeat(customer, counts)
-    p_buy = chances(found.bundle, found.first, some, customer, product)[0]
-    if len(open_to[0]):
-        chosen = _best(found, some, *open_to)
+    p_buy = chances(found.bundle, found.first, rows, customer, product)[0]
+    if ranged.any():
+        chosen = _best(found, rows, *open_to)
         customer, at, product, p_buy = (
             np.concatenate(both) for both in zip((customer, at, product, p_buy), chosen, strict=True)
         )
     order = np.lexsort((at, product, found.kind[at], customer))
-    customer, at, product, p_buy = customer[order], at[order], product[order], p_buy[order]
+    at, n = at[order], len(order)
     return Candidates(
-        (customer + begin).astype(np.int32),
+        customer[order].astype(np.int32),
         found.kind[at],
-        product.astype(np.int32),
-        np.full(len(at), -1, np.int32),
-        np.full(len(at), REASON["hand-picked"], np.int8),
-        p_buy.astype(np.float32),
+        product[order].astype(np.int32),
+        np.full(n, -1, np.int32),
+        np.full(n, REASON["hand-picked"], np.int8),
+        p_buy[order].astype(np.float32),
         found.active[at].astype(np.int16),
     )
+
+
+def members_of(found: Reach, rows: Ints) -> Bools:
+    """(batch, n) which active rules reach the customers at `rows`."""
+    bits = np.unpackbits(found.bits[rows], axis=1, bitorder="little")
+    return bits.view(bool)[:, found.group]
 
 
 def _best(found: Reach, rows: Ints, customer: Ints, at: Ints) -> tuple[Ints, Ints, Ints, Floats]:
