@@ -65,6 +65,9 @@ def offer_of(product_id: str, rank: int = 1) -> Offer:
     )
 
 
+DROPPED = (Dropped("win_back", "47566", "margin-floor", {"type": "none"}, -0.1, {"product": -0.1}),)
+
+
 @dataclass
 class FakeBundle:
     """Offers every product it knows that the request has not named as bought."""

@@ -17,6 +17,7 @@ from nextoffer.bundle.bundle import Bundle
 from nextoffer.config import Exclude
 from nextoffer.domain.kinds import DROP, DROPS, KIND, KINDS, OPTION_DROPS, REASON, RULE_DROPS
 from nextoffer.domain.offers import Candidates
+from nextoffer.features.diary import Returned
 from nextoffer.offers.choosing import NOTHING, Context, Policy
 from nextoffer.offers.eligibility import OPTION_RULES, RULES, Question, first_failure, last_age_days
 from nextoffer.offers.ranking import options_of
@@ -206,6 +207,23 @@ def test_rules_about_customers_hold_for_all_their_offers(
     mail = replace(q, context=replace(context, transactional=True, quiet=True))
     assert not RULE["contact-cap"](mail).any() and not RULE["quiet-hours"](mail).any()
     assert RULE["quiet-hours"](replace(q, context=replace(context, quiet=True))).all()
+
+
+@given(seed=SEEDS)
+def test_what_a_customer_sent_back_is_not_offered_again(
+    seed: int, shop_bundle: Bundle, shop_policy: Policy
+) -> None:
+    rng = np.random.default_rng(seed)
+    sent = {
+        (int(row), int(product))
+        for row in range(len(shop_bundle.knowledge.customers))
+        for product in rng.choice(len(shop_bundle.catalogue), 20, replace=False)
+    }
+    customer, product = np.array(sorted(sent), dtype=np.int32).T
+    diary = replace(shop_bundle.diary, returned=Returned(customer, product))
+    q = asked(replace(shop_bundle, diary=diary), shop_policy, seed)
+
+    assert RULE["returned"](q).tolist() == by_loop(q, lambda row, kind, p: (row, p) in sent)
 
 
 @given(seed=SEEDS)

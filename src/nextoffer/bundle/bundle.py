@@ -14,7 +14,7 @@ from nextoffer.bundle.store import Manifest, OpenedBundle, Staging, open_folder
 from nextoffer.domain.arrays import Floats, Ints, Strings, ranges
 from nextoffer.domain.offers import Candidates
 from nextoffer.features.catalogue import Catalogue
-from nextoffer.features.diary import Calendar, Diary, Interest, Passes
+from nextoffer.features.diary import Calendar, Diary, Interest, Passes, Returned
 from nextoffer.features.interactions import Pairs
 from nextoffer.models.collaborative import Factors, Neighbours
 from nextoffer.models.curves import Curves
@@ -159,7 +159,7 @@ _PARTS: dict[str, tuple[type, bool]] = {
     "lifetime": (Lifetime, False),
     "segments": (Segments, False),
 }
-_DIARY: dict[str, type] = {"calendar": Calendar, "passes": Passes, "interest": Interest}
+_DIARY: dict[str, type] = {"calendar": Calendar, "passes": Passes, "interest": Interest, "returned": Returned}
 
 
 def write_parts(staging: Staging, bundle: Bundle) -> None:

@@ -1,6 +1,6 @@
 """What the shop's other tables tell of its customers: their days and points, their passes, what they looked at.
 
-Three parts, each small where the shop gives nothing. Customers and products are rows in the order of their sorted
+And what they sent back. Each part is small where the shop gives nothing. Customers and products are rows in the order of their sorted
 ids; what customers nobody knows did is left out, a product nobody knows has row −1.
 """
 
@@ -105,12 +105,29 @@ class Interest:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Returned:
+    """Products a customer sent back entirely, (n,) int32 rows each, sorted by customer and product."""
+
+    customer: Ints = field(default_factory=_none)
+    product: Ints = field(default_factory=_none)
+
+    def holds(self, rows: Ints, product: Ints) -> Bools:
+        """(n,) whether each customer sent each product back."""
+        at = np.searchsorted(_keys(self.customer, self.product), _keys(rows, product))
+        found = np.minimum(at, max(len(self.customer) - 1, 0))
+        if not len(self.customer):
+            return np.zeros(len(rows), dtype=bool)
+        return np.asarray((self.customer[found] == rows) & (self.product[found] == product))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Diary:
-    """The three parts together; the empty diary is that of a shop which gives orders alone."""
+    """The parts together; the empty diary is that of a shop which gives nothing of all this."""
 
     calendar: Calendar = field(default_factory=Calendar)
     passes: Passes = field(default_factory=Passes)
     interest: Interest = field(default_factory=Interest)
+    returned: Returned = field(default_factory=Returned)
 
 
 def read_diary(
@@ -155,6 +172,7 @@ def read_diary(
         _calendar(run("calendar"), customers),
         _passes(run("passes"), customers, products),
         _interest(run("interest"), run("interest_outcome"), customers, products),
+        _returned(run("returned"), customers, products),
     )
 
 
@@ -217,6 +235,17 @@ def _interest(table: pa.Table, outcome: pa.Table, customers: Strings, products: 
         carted_share=float(share[1]),
         viewed_share=float(share[0]),
     )
+
+
+def _returned(table: pa.Table, customers: Strings, products: Strings) -> Returned:
+    at, product = _rows(customers, table["customer_id"]), _rows(products, table["product_id"])
+    known = np.flatnonzero((at >= 0) & (product >= 0))
+    known = known[np.lexsort((product[known], at[known]))]
+    return Returned(at[known], product[known])
+
+
+def _keys(customer: Ints, product: Ints) -> npt.NDArray[np.int64]:
+    return (customer.astype(np.int64) << 32) | product.astype(np.int64)
 
 
 def _rows(ids: Strings, column: pa.ChunkedArray) -> npt.NDArray[np.int32]:

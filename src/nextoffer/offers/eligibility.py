@@ -112,6 +112,12 @@ def bought_recently(q: Question) -> Bools:
     return np.asarray(recent)
 
 
+def returned(q: Question) -> Bools:
+    """They bought it and sent it back."""
+    row = q.rows[q.candidates.customer]
+    return np.asarray(q.bundle.diary.returned.holds(row, q.candidates.product) & (row >= 0))
+
+
 def once_a_year(q: Question) -> Bools:
     """A birthday or an anniversary was remembered within the year."""
     return np.asarray(q.customers(q.context.event_made) & (q.candidates.kind == KIND["event"]))
@@ -152,6 +158,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("restricted", restricted),
     ("out-of-stock", out_of_stock),
     ("bought-recently", bought_recently),
+    ("returned", returned),
     ("once-a-year", once_a_year),
     ("in-cart", in_cart),
     ("contact-cap", contact_cap),
