@@ -33,7 +33,7 @@ from nextoffer.offers.recommend import score
 from nextoffer.pipeline.gate import Verdict, gate
 from nextoffer.pipeline.selftest import self_test_of, verify_self_test
 from nextoffer.pipeline.workspace import Progress, Stopwatch, quiet, settings_hash, stale_warning, workspace
-from nextoffer.plugins import OFFER_KINDS
+from nextoffer.plugins import offer_kinds, open_source
 from nextoffer.sources.load import load_history
 
 RETEACH_DAYS = 7  # what was taught serves so long: knowledge is new every night, habits are not
@@ -167,7 +167,7 @@ def _cut_to_judge(settings: Settings, history: History, as_of: datetime | None) 
 def check(settings: Settings, progress: Progress = quiet) -> Iterator[History]:
     """Read and validate everything; the canonical tables are there for as long as the context lasts."""
     with workspace(settings) as folder:
-        yield load_history(settings, folder / "history", progress)
+        yield load_history(settings, folder / "history", progress, open_source)
 
 
 def diary_of(kitchen: Kitchen, as_of: datetime, ids: Strings, timezone: str, when: KindSettings) -> Diary:
@@ -207,9 +207,11 @@ def score_all(
     )
     bare = Bundle.make("", as_of, *parts, StoredCandidates.of(nothing, len(ids)), diary=diary)
 
+    kinds = offer_kinds()
+
     def score_block(start: int) -> Candidates:
         rows = np.arange(start, min(start + BLOCK, len(ids)))
-        found = score(bare, rows, OFFER_KINDS, when)
+        found = score(bare, rows, kinds, when)
         return Candidates(found.customer + np.int32(start), *(getattr(found, n) for n in found.__slots__[1:]))
 
     jobs = Parallel(n_jobs=effective_n_jobs(-1), prefer="threads", return_as="generator")
@@ -234,7 +236,7 @@ def _kitchen(
 
     with workspace(settings) as folder:
         with watch.stage("read"):
-            history = load_history(settings, folder / "history", watch.progress)
+            history = load_history(settings, folder / "history", watch.progress, open_source)
         scratch = folder / "scratch"
         scratch.mkdir()
         with DuckDBEngine(settings.engine, scratch) as engine:

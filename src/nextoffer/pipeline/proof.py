@@ -11,6 +11,7 @@ from nextoffer.config import Settings
 from nextoffer.errors import MeasurementError
 from nextoffer.measurement.report import Measurement, measure
 from nextoffer.pipeline.workspace import Progress, quiet, workspace
+from nextoffer.plugins import open_source
 from nextoffer.sources.load import load_history
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.record import RecordReport, record_file
@@ -49,7 +50,7 @@ def measure_shop(
         start = from_micros(to_micros(start))
     with workspace(settings) as folder:
         progress("orders")
-        history = load_history(settings, folder / "history", progress)
+        history = load_history(settings, folder / "history", progress, open_source)
         progress("measure")
         given = "customers" in history.given
         return measure(

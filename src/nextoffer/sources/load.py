@@ -21,9 +21,9 @@ from nextoffer.domain.tables import TABLES, Column, Table
 from nextoffer.errors import BadColumnError, EmptyTableError, SourceError, TooManyRejectsError
 from nextoffer.sources import cells, checks, warn, write
 from nextoffer.sources.checks import Rule
-from nextoffer.sources.files import Origin, Staged, name_of, open_files, quoted
+from nextoffer.sources.files import Origin, Staged, name_of, quoted
 from nextoffer.sources.mapping import PRODUCT_EXTRAS, mapping_of
-from nextoffer.sources.sql import open_query
+from nextoffer.sources.opening import Opener, open_built_in
 from nextoffer.texts import said
 
 if TYPE_CHECKING:
@@ -48,13 +48,19 @@ class Judged:
     notes: tuple[str, ...]
 
 
-def load_history(settings: Settings, folder: Path, progress: Progress | None = None) -> History:
+def load_history(
+    settings: Settings,
+    folder: Path,
+    progress: Progress | None = None,
+    open_source: Opener = open_built_in,
+) -> History:
     """Read every configured table, check it once, and write canonical Parquet and `rejects.parquet`.
 
     Parameters
     ----------
     folder : where `orders.parquet`, `products.parquet`, … go; made if absent
     progress : told in a few words what is being read
+    open_source : opens each table; `plugins.open_source` knows sources of other packages too
 
     Raises
     ------
@@ -62,14 +68,16 @@ def load_history(settings: Settings, folder: Path, progress: Progress | None = N
         is then in `folder/rejects.parquet`); ConfigError : the mapping has faults, all listed at once.
     """
     with _connection(settings, folder) as (con, scratch):
-        return _load_tables(con, settings, folder, scratch, progress or (lambda _: None))
+        return _load_tables(con, settings, folder, scratch, progress or (lambda _: None), open_source)
 
 
-def load_table(settings: Settings, name: str, folder: Path) -> TableReport:
+def load_table(
+    settings: Settings, name: str, folder: Path, open_source: Opener = open_built_in
+) -> TableReport:
     """Read and check one configured table alone, as `load_history` would, into `folder`."""
     with _connection(settings, folder) as (con, scratch):
         source = getattr(settings.history, name)
-        return _load_one(con, name, source, settings, folder, scratch)[1]
+        return _load_one(con, name, source, open_source(source, scratch), settings, folder)[1]
 
 
 @contextmanager
@@ -97,10 +105,10 @@ def _connection(settings: Settings, folder: Path) -> Iterator[tuple[DuckDBPyConn
 
 
 def _load_one(
-    con: DuckDBPyConnection, name: str, source: Source, settings: Settings, folder: Path, scratch: Path
+    con: DuckDBPyConnection, name: str, source: Source, origin: Origin, settings: Settings, folder: Path
 ) -> tuple[Judged, TableReport]:
     newest = _newest(con, folder) if name == "customers" else None
-    judged = _judge(con, TABLES[name], source, settings, _room(scratch, name), newest)
+    judged = _judge(con, TABLES[name], source, origin, settings, newest)
     report = _count(con, judged, settings, folder)
     mapped = frozenset(judged.mapping)
     return judged, write.accepted(con, judged.table, mapped, settings, folder / f"{name}.parquet", report)
@@ -120,7 +128,12 @@ def _engine(settings: Settings, scratch: Path) -> dict[str, str | int | bool]:
 
 
 def _load_tables(
-    con: DuckDBPyConnection, settings: Settings, folder: Path, scratch: Path, say: Progress
+    con: DuckDBPyConnection,
+    settings: Settings,
+    folder: Path,
+    scratch: Path,
+    say: Progress,
+    open_source: Opener,
 ) -> History:
     sources = {name: getattr(settings.history, name) for name in ORDER}
     reports: dict[str, TableReport] = {}
@@ -133,7 +146,8 @@ def _load_tables(
             write.empty(con, TABLES[name], target)
             continue
         say(f"{name}: reading {source.path or 'the database'}")
-        judged, reports[name] = _load_one(con, name, source, settings, folder, scratch)
+        origin = open_source(source, _room(scratch, name))
+        judged, reports[name] = _load_one(con, name, source, origin, settings, folder)
         say(f"{name}: {reports[name].read:,} rows read, {reports[name].accepted:,} accepted")
         notes += [said("{table}.{note}", table=name, note=note) for note in judged.notes]
         judged_orders = judged if name == "orders" else judged_orders
@@ -157,12 +171,11 @@ def _judge(
     con: DuckDBPyConnection,
     table: Table,
     source: Source,
+    origin: Origin,
     settings: Settings,
-    scratch: Path,
-    newest: date | None = None,
+    newest: date | None,
 ) -> Judged:
     """Make the views cells_, values_ and judged_<table>."""
-    origin = open_files(source, scratch) if source.path is not None else open_query(source, scratch)
     mapping = mapping_of(table, source, origin)
     staged = origin.stage(list(dict.fromkeys(mapping.values())))
     if staged.read == 0:
