@@ -20,8 +20,9 @@ from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.offers import REASON, REASONS, Offer, SlateRequest
 from nextoffer.features.diary import Calendar, Diary, Interest
 from nextoffer.offers.choosing import Policy
-from nextoffer.offers.reasons import reason_of
+from nextoffer.offers.reasons import _usual_gap_days, reason_of
 from nextoffer.offers.recommend import recommend
+from nextoffer.offers.replenishment import usual_gap_days
 from nextoffer.offers.sentences import span_text
 
 LONDON = ZoneInfo("Europe/London")
@@ -83,6 +84,14 @@ def test_due_for_refill_tells_the_customers_own_gap_and_last_purchase(
         )
         checked += 1
     assert checked > 50
+
+
+def test_the_gap_of_one_pair_is_that_of_all(shop_bundle: Bundle) -> None:
+    pairs = np.arange(len(shop_bundle.knowledge.pairs.product))
+
+    one_by_one = [_usual_gap_days(shop_bundle, int(pair)) for pair in pairs]
+
+    assert np.array_equal(one_by_one, usual_gap_days(shop_bundle, pairs))
 
 
 def test_runs_out_tells_shelf_life_times_what_is_usually_bought(shop_bundle: Bundle, truth: Any) -> None:

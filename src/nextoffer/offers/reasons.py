@@ -13,8 +13,8 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
+from nextoffer.domain.arrays import Ints
 from nextoffer.domain.offers import REASONS, Reason
-from nextoffer.offers.replenishment import usual_gap_days
 from nextoffer.offers.sentences import Facts, sentence
 from nextoffer.texts import LANGUAGES, language_of
 
@@ -97,8 +97,17 @@ def _habit(told: Told) -> Facts:
     pair = _pair(told, told.product)
     if pair < 0:
         return _NOTHING
-    gap = float(usual_gap_days(told.bundle, np.array([pair]))[0])
-    return Facts(since=_since(told, pair), gap=timedelta(days=round(gap)))
+    return Facts(since=_since(told, pair), gap=timedelta(days=round(_usual_gap_days(told.bundle, pair))))
+
+
+def _usual_gap_days(bundle: Bundle, pair: int) -> float:
+    """`replenishment.usual_gap_days` of one pair, without numpy's price for a column of one."""
+    pairs = bundle.knowledge.pairs
+    shelf = float(bundle.catalogue.shelf_life_days[int(pairs.product[pair])])
+    if shelf > 0:
+        return shelf * max(float(pairs.quantity[pair]) / int(pairs.n_orders[pair]), 1.0)
+    span = int(pairs.first_age_days[pair]) - int(pairs.last_age_days[pair])
+    return span / max(int(pairs.n_days[pair]) - 1, 1)
 
 
 def _because(told: Told) -> Facts:
@@ -219,14 +228,15 @@ def _title(told: Told, product: int) -> str:
     return catalogue.title[product] or catalogue.ids.text(product)
 
 
-def _of(column: np.ndarray, customer: int) -> int:
+def _of(column: Ints, customer: int) -> int:
     """A figure of one customer; 0 where nobody has one."""
     return int(column[customer]) if 0 <= customer < len(column) else 0
 
 
-def _entries(customers: np.ndarray, customer: int) -> tuple[int, int]:
+def _entries(customers: Ints, customer: int) -> tuple[int, int]:
     """Where one customer's rows begin and end in a sorted column."""
-    return int(customers.searchsorted(customer, "left")), int(customers.searchsorted(customer, "right"))
+    row = customers.dtype.type(customer)  # of another type, numpy would convert the whole column first
+    return int(customers.searchsorted(row, "left")), int(customers.searchsorted(row, "right"))
 
 
 _FACTS: dict[str, Callable[[Told], Facts]] = {

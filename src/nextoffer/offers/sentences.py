@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import lru_cache
 
 from nextoffer.texts import date_text, say, say_many, text, texts
 
@@ -61,6 +62,7 @@ def sentence(code: str, facts: Facts, language: str) -> str:
     return _SENTENCES[code](facts, language) or say(language, "You might like this.")
 
 
+@lru_cache(16_384)
 def span_text(span: timedelta, language: str) -> str:
     """A span of time as people say it: 5 hours, 27 days, 4 weeks, 5 months, 2 years; one day at least in days.
 

@@ -70,10 +70,11 @@ def date_text(language: str, day: date, today: date) -> str:
     return format_date(day, catalogue(language).gettext(pattern), _locale(language))
 
 
+@lru_cache(_REMEMBERED)
 def _formatted(language: str, value: float | Decimal, pattern: str) -> str:
     from babel.numbers import format_decimal
 
-    return format_decimal(value, pattern, _locale(language))
+    return format_decimal(value + 0, pattern, _locale(language))  # −0 is 0
 
 
 def _decimals(n: int) -> str:

@@ -73,5 +73,5 @@ def _filled(message: str, language: str, facts: Mapping[str, Any]) -> str:
 def _fact(fact: Any, language: str) -> Any:
     """Numbers are grouped as the language does, texts are said in it; anything else stays as it is."""
     if isinstance(fact, str):
-        return in_language(fact, language)
+        return fact.in_(language) if isinstance(fact, Said) else fact
     return number_text(language, fact) if isinstance(fact, int | float | Decimal) else fact
