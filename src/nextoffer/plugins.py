@@ -20,14 +20,17 @@ Whatever raises, or returns what it must not, is refused with one message that n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.config import Source
+from nextoffer.config import Campaign, Source
+from nextoffer.domain.arrays import Bools
 from nextoffer.domain.offers import Candidates
 from nextoffer.errors import NextOfferError, PluginError
 from nextoffer.offers import (
@@ -44,7 +47,9 @@ from nextoffer.offers.batch import Batch, KindFunction, KindSettings
 from nextoffer.offers.contract import fault_of
 
 if TYPE_CHECKING:
-    from nextoffer.channels.channel import Channel
+    import pyarrow as pa
+
+    from nextoffer.channels.channel import Channel, Message
     from nextoffer.sources.files import Origin
 
 OFFER_KINDS: Mapping[str, KindFunction] = {
@@ -87,6 +92,15 @@ class Plug:
         except Exception as error:
             raise self.refused(f"{self.target} cannot be imported: {_words(error)}") from error
 
+    def call(self, function: Callable[..., Any], *given: Any) -> Any:
+        """Call it; what it raises becomes the one message, unless it says what is wrong with the shop's input."""
+        try:
+            return function(*given)
+        except NextOfferError:
+            raise
+        except Exception as error:
+            raise self.refused(f"it raised {_words(error)}") from error
+
     def refused(self, fault: str) -> PluginError:
         """The one message: whose it is, what is wrong, what to do."""
         return PluginError(
@@ -115,10 +129,7 @@ def guarded(plug: Plug, kind: KindFunction) -> KindFunction:
 
     @wraps(kind)
     def candidates(batch: Batch, bundle: Bundle, when: KindSettings) -> Candidates:
-        try:
-            found = kind(batch, bundle, when)
-        except Exception as error:
-            raise plug.refused(f"it raised {_words(error)}") from error
+        found: Candidates = plug.call(kind, batch, bundle, when)
         if fault := fault_of(found, len(batch.rows), len(bundle.catalogue)):
             raise plug.refused(fault)
         return found
@@ -127,24 +138,43 @@ def guarded(plug: Plug, kind: KindFunction) -> KindFunction:
 
 
 def channels() -> Mapping[str, Channel]:
-    """Every channel there is, by the name a campaign gives it.
+    """Every channel there is, by the name a campaign gives it; strangers' are checked, and at each call.
 
     Raises
     ------
-    PluginError : one cannot be imported, is no Channel, or has the name of another
+    PluginError : one cannot be imported, is not what a channel must be, or has the name of another
     """
     from nextoffer.channels.built_in import CHANNELS
-    from nextoffer.channels.channel import Channel
 
-    found = dict(CHANNELS)
-    for plug in _strangers(CHANNELS_GROUP, CHANNELS):
-        channel = plug.load()
-        if not isinstance(channel, Channel):
-            raise plug.refused(f"{plug.target} is a {type(channel).__name__}, not a Channel")
-        if channel.name != plug.name:
-            raise plug.refused(f"it is declared as {plug.name!r} and calls itself {channel.name!r}")
-        found[plug.name] = channel
-    return found
+    return {
+        **CHANNELS,
+        **{plug.name: guarded_channel(plug, plug.load()) for plug in _strangers(CHANNELS_GROUP, CHANNELS)},
+    }
+
+
+def guarded_channel(plug: Plug, channel: Channel) -> Channel:
+    """A stranger's channel that raises PluginError whenever it raises or returns what no channel may."""
+    from nextoffer.channels.contract import fault_of as fault_of_channel
+
+    if fault := fault_of_channel(channel):
+        raise plug.refused(fault)
+    if channel.name != plug.name:
+        raise plug.refused(f"it is declared as {plug.name!r} and calls itself {channel.name!r}")
+
+    def valid(column: str, texts: pa.Array) -> Bools:
+        good = plug.call(channel.valid, column, texts)
+        if not isinstance(good, np.ndarray) or good.dtype != np.bool_ or good.shape != (len(texts),):
+            raise plug.refused(f"its valid did not return {len(texts)} booleans for {len(texts)} texts")
+        return good
+
+    def write(path: Path, messages: Sequence[Message], campaign: Campaign) -> Mapping[str, int]:
+        left_out = plug.call(channel.write, path, messages, campaign)
+        whole = isinstance(left_out, Mapping) and all(isinstance(count, int) for count in left_out.values())
+        if not whole or not 0 <= sum(left_out.values()) <= len(messages):
+            raise plug.refused("its write did not return how many of its messages it left out, by cause")
+        return left_out
+
+    return replace(channel, valid=valid, write=write)
 
 
 def open_source(source: Source, scratch: Path) -> Origin:
@@ -166,13 +196,7 @@ def open_source(source: Source, scratch: Path) -> Origin:
     )
     if plug is None:
         return open_built_in(source, scratch)
-    opener = plug.load()
-    try:
-        origin = opener(source, scratch)
-    except NextOfferError:
-        raise
-    except Exception as error:
-        raise plug.refused(f"it raised {_words(error)}") from error
+    origin = plug.call(plug.load(), source, scratch)
     if not isinstance(origin, Origin):
         raise plug.refused(f"it returned {type(origin).__name__}, not an Origin")
     return origin

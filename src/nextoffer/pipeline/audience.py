@@ -17,6 +17,7 @@ from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.pipeline.analysis import OpenShop
 from nextoffer.pipeline.workspace import workspace
+from nextoffer.plugins import open_source
 from nextoffer.sources.customers import read_customers
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.reach import messages_of
@@ -69,7 +70,7 @@ def people_of(run: Run) -> People:
     """Every customer of the bundle, with address and consent as they are now; a missing consent is a no."""
     known = run.shop.bundle.customer_ids.ids.to_arrow()
     with workspace(run.shop.settings) as folder:
-        customers = read_customers(run.shop.settings, folder)
+        customers = read_customers(run.shop.settings, folder, open_source)
     if customers is None:
         customers = _nobody(run.channel)
     at = pc.index_in(known, value_set=customers["customer_id"].cast(pa.large_string()).combine_chunks())
