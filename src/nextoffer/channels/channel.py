@@ -12,7 +12,9 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from nextoffer.config import Campaign
 from nextoffer.config.base import nearest
@@ -83,6 +85,12 @@ class Channel:
                 f"there are: {', '.join(self.formats)}"
             )
         return chosen
+
+
+def matching(texts: pa.Array, pattern: str, most: int) -> Bools:
+    """(n,) which texts a regular expression (RE2) finds itself in and have at most so many characters; no null."""
+    fits = pc.and_(pc.match_substring_regex(texts, pattern), pc.less_equal(pc.utf8_length(texts), most))
+    return np.asarray(pc.fill_null(fits, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def in_order(messages: Sequence[Message]) -> list[Message]:

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from nextoffer.channels.cells import cut_bytes, safe_cell, table_bytes
-from nextoffer.channels.channel import Channel, Message, check_addresses, in_order
+from nextoffer.channels.channel import Channel, Message, check_addresses, in_order, matching
 from nextoffer.channels.files import write_atomically
 from nextoffer.channels.merge import merge_fields
 from nextoffer.config import Campaign
@@ -51,10 +49,7 @@ def are_emails(texts: pa.Array) -> Bools:
     >>> are_emails(pa.array(["ann@example.com", "ann@example.com\\nbcc: x@y.z", None])).tolist()
     [True, False, False]
     """
-    fits = pc.and_(
-        pc.match_substring_regex(texts, _EMAIL), pc.less_equal(pc.utf8_length(texts), _EMAIL_LENGTH)
-    )
-    return np.asarray(pc.fill_null(fits, False).to_numpy(zero_copy_only=False), dtype=bool)
+    return matching(texts, _EMAIL, _EMAIL_LENGTH)
 
 
 def valid(column: str, texts: pa.Array) -> Bools:

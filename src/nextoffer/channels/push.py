@@ -18,12 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from nextoffer.channels.channel import Channel, Message, check_addresses, in_order
+from nextoffer.channels.channel import Channel, Message, check_addresses, in_order, matching
 from nextoffer.channels.files import write_atomically
 from nextoffer.channels.merge import merge_fields
 from nextoffer.config import Campaign
@@ -35,7 +33,8 @@ TITLE_CHARACTERS: Final = 100  # screens show half of it
 LEAST_BODY: Final = 20  # characters; a shorter one says nothing, and the picture goes before it
 TIME_TO_LIVE: Final = 28 * 24 * 3600  # seconds, the most there is
 TOO_LARGE: Final = "too_large"
-_DEVICE: Final = r"^[\x21-\x7e]{8,1024}$"
+_DEVICE: Final = r"^[\x21-\x7e]{8,}$"
+_DEVICE_LENGTH: Final = 1024
 _IMAGE: Final = re.compile(r"https?://\S+")
 _DATA: Final = (
     "offer_id kind product_id title url image_url list_price final_price incentive min_order code valid_until"
@@ -44,8 +43,7 @@ _DATA: Final = (
 
 def valid(column: str, texts: pa.Array) -> Bools:
     """The channel's validator: a device token is 8 to 1,024 printable ASCII characters without blanks."""
-    fits = pc.match_substring_regex(texts, _DEVICE)
-    return np.asarray(pc.fill_null(fits, False).to_numpy(zero_copy_only=False), dtype=bool)
+    return matching(texts, _DEVICE, _DEVICE_LENGTH)
 
 
 def write(path: Path, messages: Sequence[Message], campaign: Campaign) -> dict[str, int]:
@@ -86,6 +84,7 @@ def payload(message: Message, transactional: bool = False) -> bytes | None:
             return orjson.dumps(document)
         if notification.pop("image", None) is None:
             return None
+        document["message"]["data"]["image_url"] = ""
 
 
 def shortened(text: str, room: int) -> str:
