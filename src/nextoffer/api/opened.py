@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -12,26 +12,37 @@ import numpy as np
 from nextoffer.api.service import RelatedProduct, Status
 from nextoffer.bundle.bundle import Bundle, open_bundle
 from nextoffer.bundle.opening import BundleEntry, list_bundles
-from nextoffer.config import Settings
+from nextoffer.config import Settings, load_rules
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.money import to_wire
 from nextoffer.domain.offers import Slate, SlateRequest
 from nextoffer.domain.tables import SEGMENTS
+from nextoffer.offers.by_hand import Reach, with_rules
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.recommend import recommend
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenedShop:
-    """One bundle, and the shop's policy: everything a request needs, nothing that changes."""
+    """One bundle and the shop's settings: everything a request needs; only the day changes."""
 
     bundle: Bundle
-    policy: Policy
     settings: Settings
+    _ruled: dict[date, tuple[Policy, Reach | None]] = field(default_factory=dict)
 
     def recommend(self, request: SlateRequest, now: datetime) -> Slate:
         """The ranked offers of one customer."""
-        return recommend(self.bundle, self.policy, request, now)
+        policy, by_hand = self.ruled(now)
+        return recommend(self.bundle, policy, request, now, by_hand)
+
+    def ruled(self, now: datetime) -> tuple[Policy, Reach | None]:
+        """The policy of a day, with the marketer's rules that run on it; worked out at its first request."""
+        today = now.astimezone(self.settings.zone).date()
+        if (known := self._ruled.get(today)) is None:
+            known = with_rules(self.settings, self.bundle, today)
+            self._ruled.clear()  # yesterday does not come back
+            self._ruled[today] = known
+        return known
 
     def related(self, product_id: str, kind: str, n: int, language: str) -> list[RelatedProduct] | None:
         """Products that go with one product and can be sold now, best first; None if it is not known."""
@@ -102,7 +113,8 @@ def shop_opener(
 
     def opener() -> OpenedShop:
         bundle = open_bundle(settings.models_dir, signing_key=signing_key, self_test=self_test)
-        return OpenedShop(bundle, Policy.of(settings), settings)
+        load_rules(settings)  # a fault in offers.toml is told now, not to the first customer
+        return OpenedShop(bundle, settings)
 
     return opener
 
