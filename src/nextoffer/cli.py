@@ -246,6 +246,19 @@ def export(
 
 
 @app.command(rich_help_panel="Offer")
+def offers(context: typer.Context, json: Json = False) -> None:
+    """Your own rules of offers.toml: whom each reaches, what it is expected to cost and earn, and what conflicts."""
+    from nextoffer.pipeline import open_shop
+    from nextoffer.pipeline.offers_report import offers_report
+    from nextoffer.pipeline.offers_table import rules_rendered
+
+    shop = open_shop(_settings(context), _secrets().signing_key)
+    with _progress() as progress:
+        report = offers_report(shop, _now(), progress)
+    _print_json(report.to_json()) if json else _print(rules_rendered(report))
+
+
+@app.command(rich_help_panel="Offer")
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",

@@ -1,0 +1,273 @@
+"""`nextoffer offers`: whom each rule of offers.toml reaches, what it is expected to cost and earn, what conflicts.
+
+Every rule is judged by itself, as if it were the only one and ran today, over the customers it reaches (a large
+audience by an even sample of it); caps, holdout and the cost of a message are left aside. Nothing is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nextoffer.config import Rule, Settings, inline_incentives, load_rules
+from nextoffer.domain.arrays import Bools, Floats, Ints
+from nextoffer.domain.kinds import DROPS, SLATE_DROPS
+from nextoffer.domain.menu import Menu
+from nextoffer.domain.money import minor_digits, to_wire
+from nextoffer.offers.audiences import Known, known_of, why_nobody
+from nextoffer.offers.by_hand import Reach, columns, offered, reach
+from nextoffer.offers.choosing import Context, Policy
+from nextoffer.offers.ranking import decide
+from nextoffer.pipeline.analysis import OpenShop
+from nextoffer.pipeline.audience import reachable
+from nextoffer.pipeline.rule_conflicts import Conflict, conflicts
+from nextoffer.pipeline.rule_words import offer_words, unknown_words
+from nextoffer.pipeline.workspace import Progress, quiet, workspace
+from nextoffer.plugins import channels
+from nextoffer.sources.customers import read_customers
+
+LOOKED_AT = 300_000  # customers × rules that are judged; beyond it each rule by a sample
+AT_LEAST = 40  # of the customers of a rule
+BLOCK = 20_000
+_CELLS = 1 << 24
+NO_PRODUCT = "no-product"
+_MADE = np.isin(DROPS, SLATE_DROPS)  # dropped by the slate, not by a rule of eligibility
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReport:
+    """One rule: money in currency units; `consent` is None without a customer table.
+
+    `eligible` customers pass every rule of eligibility, `offered` are those it is also worth making to; cost and
+    profit are summed over the latter. `looked_at` customers were judged, the figures stand for `reached`.
+    """
+
+    name: str
+    state: str
+    offer: str
+    kind: str
+    incentive: str
+    priority: int
+    pinned: bool
+    reached: int
+    consent: Mapping[str, int] | None
+    looked_at: int
+    eligible: int
+    offered: int
+    expected_cost: float
+    expected_profit: float
+    dropped: Mapping[str, int]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OffersReport:
+    """All rules of a shop on a day, in the order of the file."""
+
+    file: str | None
+    today: date
+    bundle_id: str
+    currency: str
+    customers: int
+    rules: tuple[RuleReport, ...]
+    conflicts: tuple[Conflict, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary; amounts are decimal strings."""
+        return {
+            "file": self.file,
+            "today": self.today.isoformat(),
+            "bundle_id": self.bundle_id,
+            "currency": self.currency,
+            "customers": self.customers,
+            "rules": [self._rule(rule) for rule in self.rules],
+            "conflicts": [conflict.to_json() for conflict in self.conflicts],
+        }
+
+    def _rule(self, rule: RuleReport) -> dict[str, Any]:
+        told = {name: getattr(rule, name) for name in RuleReport.__slots__}
+        digits = 10 ** minor_digits(self.currency)
+        for name in ("expected_cost", "expected_profit"):
+            told[name] = to_wire(round(told[name] * digits), self.currency)
+        return told
+
+
+def offers_report(shop: OpenShop, now: datetime, progress: Progress = quiet) -> OffersReport:
+    """What the shop's rules do, on the bundle in service.
+
+    Raises
+    ------
+    ConfigError : offers.toml has faults
+    """
+    settings, bundle = shop.settings, shop.bundle
+    today = now.astimezone(settings.zone).date()
+    progress("rules")
+    rules = load_rules(settings)
+    file = None if settings.offers_file is None else str(settings.offers_file)
+    n = len(bundle.customer_ids.ids)
+    if not rules:
+        return OffersReport(file, today, bundle.bundle_id, settings.currency, n, (), ())
+    menu = Menu.of(settings, inline_incentives(rules))
+    policy = Policy.of(settings, menu, columns(rules, menu))
+    known = known_of(bundle, [rule.audience for rule in rules])
+    found = reach(bundle, rules, None, policy.repurchase_days, known)
+    progress("customers")
+    consent = _consent(settings, found)
+    progress("offers")
+    judged = _judged(found, policy)
+    progress("conflicts")
+    unknown = unknown_words(bundle, known, rules)
+    told = tuple(_told(found, policy, known, judged, consent, unknown, at, today) for at in range(len(rules)))
+    return OffersReport(
+        file, today, bundle.bundle_id, settings.currency, n, told, tuple(conflicts(found, policy))
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """What came out for each rule, (n_rules,): customers looked at, eligible, offered; money; (n_rules, drops + 1)."""
+
+    looked_at: Ints
+    eligible: Ints
+    offered: Ints
+    cost: Floats
+    profit: Floats
+    dropped: Ints
+
+
+def _judged(found: Reach, policy: Policy) -> Judged:
+    """Every rule by itself: each customer × rule is a batch position of its own, so that no rule stands in another's
+    way."""
+    n = len(found.rules)
+    counts, money = np.zeros((3, n), dtype=np.int64), np.zeros((2, n))
+    dropped = np.zeros((n, len(DROPS) + 1), dtype=np.int64)
+    for rows, at in _blocks(found):
+        own = offered(found, rows, np.arange(len(rows)), at)
+        choice = decide(found.bundle, rows, own, policy, Context(n=1, max_per_kind=1))
+        drop, pair, best = choice.drop, own.customer, choice.best
+        made, eligible = drop < 0, np.zeros(len(rows), dtype=bool)
+        eligible[pair[made | _MADE[drop]]] = True
+        reason = np.full(len(rows), len(DROPS))  # nothing to offer at all
+        reason[pair[::-1]] = drop[::-1]
+        np.add.at(dropped, (at[~eligible], reason[~eligible]), 1)
+        made_of = at[pair[made]]
+        for count, which in zip(counts, (at, at[eligible], made_of), strict=True):
+            count += np.bincount(which, minlength=n)
+        for amount, worth in zip(money, (choice.valued.cost, choice.valued.profit), strict=True):
+            amount += np.bincount(made_of, worth[best[made]], minlength=n)
+    return Judged(counts[0], counts[1], counts[2], money[0], money[1], dropped)
+
+
+def _blocks(found: Reach) -> Iterator[tuple[Ints, Ints]]:
+    """(customer rows, rules), a block at a time: of each rule all it reaches, or an even sample."""
+    n = len(found.bundle.customer_ids.ids)
+    most = max(LOOKED_AT // len(found.rules), AT_LEAST)
+    bits = np.ascontiguousarray(found.bits[:n].T)
+    rows: list[Ints] = []
+    at: list[Ints] = []
+    waiting = 0
+    for rule, group in enumerate(found.group.tolist()):
+        member = np.flatnonzero(bits[group // 8] & (1 << group % 8))
+        if len(member) > most:
+            member = member[np.arange(most) * len(member) // most]
+        rows.append(member)
+        at.append(np.full(len(member), rule))
+        waiting += len(member)
+        if waiting >= BLOCK:
+            yield np.concatenate(rows), np.concatenate(at)
+            rows, at, waiting = [], [], 0
+    if waiting:
+        yield np.concatenate(rows), np.concatenate(at)
+
+
+def _told(
+    found: Reach,
+    policy: Policy,
+    known: Known,
+    judged: Judged,
+    consent: Mapping[str, Ints] | None,
+    unknown: Mapping[int, Sequence[str]],
+    at: int,
+    today: date,
+) -> RuleReport:
+    rule, group = found.rules[at], int(found.group[at])
+    reached, looked_at = int(found.size[group]), int(judged.looked_at[at])
+    stands_for = reached / looked_at if looked_at else 0.0
+    names = (*DROPS, NO_PRODUCT)
+    drops = {names[code]: round(count * stands_for) for code, count in enumerate(judged.dropped[at]) if count}
+    report = RuleReport(
+        name=rule.name,
+        state=_state(rule, today),
+        offer=offer_words(rule),
+        kind=rule.kind,
+        incentive=policy.menu.text(int(policy.rules.incentive[at])),
+        priority=rule.priority,
+        pinned=rule.pinned,
+        reached=reached,
+        consent=None if consent is None else {name: int(count[group]) for name, count in consent.items()},
+        looked_at=looked_at,
+        eligible=round(int(judged.eligible[at]) * stands_for),
+        offered=round(int(judged.offered[at]) * stands_for),
+        expected_cost=float(judged.cost[at]) * stands_for,
+        expected_profit=float(judged.profit[at]) * stands_for,
+        dropped=dict(sorted(drops.items(), key=lambda item: (-item[1], item[0]))),
+        notes=(),
+    )
+    notes = [*unknown.get(at, ()), *_notes(report, rule, known)]
+    return replace(report, notes=tuple(notes))
+
+
+def _notes(report: RuleReport, rule: Rule, known: Known) -> Iterator[str]:
+    """What the marketer should know of a rule beside its figures."""
+    if not report.reached:
+        yield f"reaches nobody: {why_nobody(known, rule.audience)}"
+    elif not report.eligible:
+        (first, *others) = report.dropped
+        if first == "margin-floor" and not others:
+            yield "below the margin floor for everybody it reaches: give less away, or lower [margin] floor_share"
+        else:
+            yield f"nobody it reaches may get it: {', '.join(report.dropped)}"
+    elif not report.offered:
+        yield "worth less than it costs for everybody it reaches, so it is never made; pinned = true makes it anyway"
+    elif report.expected_profit < 0:
+        yield "expected to lose money, and made anyway because it is pinned"
+
+
+def _state(rule: Rule, today: date) -> str:
+    """Whether it runs, or when."""
+    if rule.first_day is not None and today < rule.first_day:
+        return f"from {rule.first_day}"
+    if rule.last_day is not None and rule.last_day < today:
+        return f"ended {rule.last_day}"
+    return "active" if rule.last_day is None else f"active until {rule.last_day}"
+
+
+def _consent(settings: Settings, found: Reach) -> Mapping[str, Ints] | None:
+    """Channel -> (n_groups,) members of each audience with a valid address and consent for it; None: no table."""
+    with workspace(settings) as folder:
+        table = read_customers(settings, folder)
+    if table is None:
+        return None
+    ids = table["customer_id"].cast(pa.large_string()).combine_chunks()
+    people = table.take(pc.index_in(found.bundle.customer_ids.ids.to_arrow(), value_set=ids))
+    counts = {}
+    for name, channel in channels().items():
+        stopped: Bools = np.any(list(reachable(channel, people)[1].values()), axis=0)
+        counts[name] = _members_among(found, np.flatnonzero(~stopped))
+    return counts
+
+
+def _members_among(found: Reach, rows: Ints) -> Ints:
+    """(n_groups,) how many of these customers are members of each audience."""
+    count = np.zeros(8 * found.bits.shape[1], dtype=np.int64)
+    step = max(_CELLS // max(len(count), 1), 1)
+    for begin in range(0, len(rows), step):
+        bits = np.unpackbits(found.bits[rows[begin : begin + step]], axis=1, bitorder="little")
+        count += bits.sum(axis=0, dtype=np.int64)
+    return count
