@@ -8,7 +8,7 @@ import numpy as np
 
 from nextoffer.domain.arrays import Bools, Floats, Ints, ranges
 from nextoffer.simulation.catalogue import Catalogue, Shelf, choose_family, choose_product
-from nextoffer.simulation.customers import PARTNER, Tastes, make_tastes, taste_family
+from nextoffer.simulation.customers import PARTNER, Tastes, liking, make_tastes, taste_family
 from nextoffer.simulation.luck import Stream, lognormal, uniform
 from nextoffer.simulation.settings import ShopSettings
 
@@ -72,12 +72,12 @@ def draw_lines(
         return uniform(luck, stream, week, who, line)
 
     person = person or _person(world, week, taste)
-    liking = person.customer[order]
+    whose = person.customer[order]
     slot = np.floor(settings.taste_families * drawn(Stream.TASTE_SLOT) ** SLOT_POWER).astype(np.int64)
     own = drawn(Stream.PERSONAL) < settings.taste_share
     family = choose_family(catalogue.family_cum, drawn(Stream.FAMILY))
-    family[own] = taste_family(catalogue, world.world_seed, liking[own], slot[own])
-    usual = uniform(world.world_seed, Stream.TASTE_PRODUCT, 0, liking, family)
+    family[own] = taste_family(catalogue, world.world_seed, whose[own], slot[own])
+    usual = uniform(world.world_seed, Stream.TASTE_PRODUCT, 0, whose, family)
     loyal = drawn(Stream.LOYAL) < person.loyalty[order]
     u = np.where(loyal, usual, drawn(Stream.PRODUCT))
     product = choose_product(catalogue, window, person.price_class[order], family, u)
@@ -101,6 +101,9 @@ def basket_sizes(settings: ShopSettings, luck: int, week: int, taste: Tastes) ->
 def _person(world: World, week: int, taste: Tastes) -> Tastes:
     """Whose taste it is: half the orders of a shared account are the partner's."""
     share = world.settings.shared_accounts
+    if world.settings.drift:
+        taste = taste.take(slice(None))
+        taste.customer[:] = liking(world.settings, world.world_seed, taste.customer, week)
     if share <= 0:
         return taste
     shared = uniform(world.world_seed, Stream.SHARED, 0, taste.customer) < share

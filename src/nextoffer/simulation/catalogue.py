@@ -18,6 +18,7 @@ CLASS_SHARES = (0.35, 0.40, 0.25)  # thrifty, middling, generous
 CLASS_TILT = (-1.0, 0.0, 1.0)
 CLASS_ELASTICITY = (2.6, 1.6, 0.9)
 LAUNCH_WEEKS = 10
+STOCKOUT_SHARE = 0.01
 BEFORE = -1000  # launch week of a product that was always there
 
 
@@ -39,6 +40,7 @@ class Catalogue:
     department, margin, cycle_weeks, return_p : (F,); a cycle of 0 never runs out
     family_cum : (F,) cumulated popularity shares of families
     refill_cum : (F,) the same, of refill families only
+    usual_price : (3, F) mean price each price class pays in a family, minor units
     """
 
     family: Ints
@@ -57,6 +59,7 @@ class Catalogue:
     return_p: Floats
     family_cum: Floats
     refill_cum: Floats
+    usual_price: Floats
 
     @property
     def size(self) -> int:
@@ -108,11 +111,14 @@ def make_catalogue(settings: ShopSettings, seed: int) -> Catalogue:
     cycle = lognormal(of_family(Stream.FAMILY_CYCLE), settings.cycle_weeks, settings.cycle_spread)
     within = popularity / np.add.reduceat(popularity, first[:-1])[family] * demand[family]
     companions, companion_q = _companions(settings, seed, family, within)
+    price = nine_ending(100 * level[family] * np.exp(spread[family] * z))
+    chosen = popularity * np.exp(settings.class_tilt * np.array(CLASS_TILT)[:, None] * z)
+    paid = np.add.reduceat(chosen * price, first[:-1], axis=1)
     return Catalogue(
         family=family,
         step=(products - first[family]).astype(np.int32),
         z=z,
-        price=nine_ending(100 * level[family] * np.exp(spread[family] * z)),
+        price=price,
         popularity=popularity,
         launch=_launches(settings, seed, first, of_product(Stream.PRODUCT_LAUNCH)),
         companions=companions,
@@ -126,6 +132,7 @@ def make_catalogue(settings: ShopSettings, seed: int) -> Catalogue:
         return_p=settings.return_base + settings.return_extra * of_family(Stream.FAMILY_RETURNS) ** 2,
         family_cum=_shares(demand),
         refill_cum=_shares(np.where(runs_out, demand, 0.0)),
+        usual_price=paid / np.add.reduceat(chosen, first[:-1], axis=1),
     )
 
 
@@ -142,7 +149,7 @@ def shelf(settings: ShopSettings, catalogue: Catalogue, seed: int, week: int) ->
         depth[on] = 0.1 + 0.2 * uniform(seed, Stream.PROMOTION, week // 2, on, 1)
         price = price.copy()
         price[on] = nine_ending(price[on] * (1.0 - depth[on]))
-    available = catalogue.launch <= week
+    available = (catalogue.launch <= week) & ~sold_out(settings, catalogue, seed, week)
     fresh = available & (catalogue.launch > week - LAUNCH_WEEKS)
     weight = catalogue.popularity * available * np.where(fresh, settings.launch_boost, 1.0)
     promoted = np.flatnonzero(depth)
@@ -154,6 +161,16 @@ def shelf(settings: ShopSettings, catalogue: Catalogue, seed: int, week: int) ->
         cum[row] += start
         start = float(cum[row, -1])
     return Shelf(price, cost, available, cum.ravel())
+
+
+def sold_out(settings: ShopSettings, catalogue: Catalogue, seed: int, week: int) -> Bools:
+    """(P,) products out of stock for the week; never the only ones of a family that were always there."""
+    if not settings.stockouts or week < 0:
+        return np.zeros(catalogue.size, dtype=bool)
+    out: Bools = uniform(seed, Stream.STOCKOUT, week, np.arange(catalogue.size)) < STOCKOUT_SHARE
+    always = np.add.reduceat((catalogue.launch == BEFORE).astype(np.int64), catalogue.first[:-1])
+    out &= (catalogue.launch != BEFORE) | (always[catalogue.family] > 1)
+    return out
 
 
 def list_price(settings: ShopSettings, catalogue: Catalogue, week: int) -> Ints:

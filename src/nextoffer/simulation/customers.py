@@ -28,6 +28,12 @@ SESSION = 1 << 42  # sessions have luck of their own
 LEARNABLE = (0.5, 0.35)  # correlation of response with basket size and with opening
 DISCOUNT_BY_CLASS = np.array([1.5, 0.9, 0.5])
 TYPES = ("put off", "lost cause", "persuadable")
+TYPE_SHARES = {False: (0.05, 0.35, 0.60), True: (0.40, 0.20, 0.40)}  # by the setting `harmful`
+MEMBERS = 0.6  # share of customers in the loyalty programme
+PASS_TAKERS = 0.2  # share of customers who may hold a pass
+NO_MEMBER = -32_000
+ERA = 1 << 44  # with `drift`, a customer's later tastes are those of another number
+ERA_WEEKS = 50
 
 
 class Rows:
@@ -70,6 +76,9 @@ class Customers(Rows):
     refill : (n, 4) product of each refill slot, −1 none; `cycle` (n, 4) weeks one unit lasts
     response, discount : (n,) ρ and σ, how messages and price cuts work
     opening, pull : (n,) chance of opening a message; share of caused orders that are only moved
+    born : (n,) int32 birthday, days since 1970
+    member_since : (n,) int16 week of joining the loyalty programme, `NO_MEMBER` if never
+    passes : (n,) int32 product of the pass they may hold, −1 none
     """
 
     customer: Ints
@@ -87,6 +96,9 @@ class Customers(Rows):
     discount: Floats
     opening: Floats
     pull: Floats
+    born: Ints
+    member_since: Ints
+    passes: Ints
 
     def tastes(self, rows: Ints) -> Tastes:
         """What shapes the baskets of the customers at `rows`."""
@@ -104,7 +116,9 @@ def make_customers(settings: ShopSettings, catalogue: Catalogue, seed: int, numb
     private = np.sqrt(1.0 - LEARNABLE[0] ** 2 - LEARNABLE[1] ** 2)
     size_normal = np.log(taste.lines / settings.basket_median) / settings.basket_spread
     normal = LEARNABLE[0] * size_normal + LEARNABLE[1] * ndtri(opening)
-    response, kind = _response(ndtr(normal + private * ndtri(drawn(Stream.RESPONSE))))
+    response, kind = _response(ndtr(normal + private * ndtri(drawn(Stream.RESPONSE))), settings.harmful)
+    joins = _joins(settings, drawn(Stream.JOINING))
+    first_week = np.where(joins == BEFORE, -weeks_before(seed, numbers), joins)
     refill, cycle = _refills(settings, catalogue, seed, taste)
     return Customers(
         customer=numbers,
@@ -114,7 +128,7 @@ def make_customers(settings: ShopSettings, catalogue: Catalogue, seed: int, numb
         rate=gamma(drawn(Stream.RATE), settings.rate_shape, settings.rate),
         lapse=gamma(drawn(Stream.LAPSE), settings.lapse_shape, settings.lapse),
         regular=drawn(Stream.SHAPE) < settings.regular_share,
-        joins=_joins(settings, drawn(Stream.JOINING)),
+        joins=joins,
         refill=refill,
         cycle=cycle,
         response=response,
@@ -122,6 +136,9 @@ def make_customers(settings: ShopSettings, catalogue: Catalogue, seed: int, numb
         discount=gamma(drawn(Stream.DISCOUNT), 1.5, 1.0) * DISCOUNT_BY_CLASS[taste.price_class],
         opening=0.12 + 0.5 * opening**1.3,
         pull=0.15 + 0.40 * drawn(Stream.PULL),
+        born=np.floor((1950 - 1970 + 55 * drawn(Stream.PERSON, 3)) * 365.25).astype(np.int32),
+        member_since=np.where(drawn(Stream.PERSON, 2) < MEMBERS, first_week, NO_MEMBER).astype(np.int16),
+        passes=_passes(settings, catalogue, seed, taste),
     )
 
 
@@ -143,16 +160,36 @@ def taste_family(catalogue: Catalogue, seed: int, numbers: Ints, slot: Ints) -> 
     return choose_family(catalogue.family_cum, uniform(seed, Stream.TASTE_FAMILY, 0, numbers, slot))
 
 
+def weeks_before(seed: int, numbers: Ints) -> Ints:
+    """How many weeks before the history those who came before it placed their first order."""
+    return np.floor(1 + 156 * uniform(seed, Stream.PERSON, 0, numbers, 8)).astype(np.int64)
+
+
+def liking(settings: ShopSettings, seed: int, numbers: Ints, week: int) -> Ints:
+    """Whose tastes people with these numbers have in a week: with `drift` 2 % a week begin new ones."""
+    if not settings.drift:
+        return numbers
+    era = np.floor(max(week, 0) / ERA_WEEKS + uniform(seed, Stream.ERA, 0, numbers)).astype(np.int64)
+    return numbers + ERA * era
+
+
+def discount_now(settings: ShopSettings, customers: Customers, row: Ints, week: int) -> Floats:
+    """σ of some customers; with `drift` it falls soon after the history."""
+    fallen = settings.drift and week >= settings.weeks + 4
+    return customers.discount[row] * (0.6 if fallen else 1.0)
+
+
 def _joins(settings: ShopSettings, u: Floats) -> Ints:
     later = (u - settings.joined_before) / max(1.0 - settings.joined_before, 1e-9)
     week = np.floor(later * (settings.weeks + settings.joining_weeks))
     return np.where(u < settings.joined_before, BEFORE, week).astype(np.int32)
 
 
-def _response(u: Floats) -> tuple[Floats, Ints]:
+def _response(u: Floats, harmful: bool) -> tuple[Floats, Ints]:
     """ρ and its type: 5 % put off by mail, 35 % lost causes, 60 % persuadable to a varying degree."""
-    kind = pick(u, (0.05, 0.35, 0.60))
-    persuadable = gamma(np.clip((u - 0.40) / 0.60, 1e-9, 1 - 1e-9), 1.2, 1.45)
+    shares = TYPE_SHARES[harmful]
+    kind = pick(u, shares)
+    persuadable = gamma(np.clip((u - 1.0 + shares[2]) / shares[2], 1e-9, 1 - 1e-9), 1.2, 1.45)
     return np.choose(kind, [np.full_like(u, -0.4), np.full_like(u, 0.05), persuadable]), kind
 
 
@@ -176,3 +213,17 @@ def _refills(settings: ShopSettings, catalogue: Catalogue, seed: int, taste: Tas
             has, lognormal(u[2], 1.0, settings.refill_spread) * catalogue.cycle_weeks[family], 0.0
         )
     return product, cycle
+
+
+def _passes(settings: ShopSettings, catalogue: Catalogue, seed: int, taste: Tastes) -> Ints:
+    """The product of the pass a customer may hold: a usual one of their dearest family; −1 for most."""
+    numbers = taste.customer
+    if not settings.subscriptions:
+        return np.full(len(numbers), -1, dtype=np.int32)
+    family = taste_family(catalogue, seed, numbers, 0 * numbers)
+    usual = uniform(seed, Stream.TASTE_PRODUCT, 0, numbers, family)
+    product = choose_product(
+        catalogue, shelf(settings, catalogue, seed, -1), taste.price_class, family, usual
+    )
+    holds = uniform(seed, Stream.PASS, 0, numbers) < PASS_TAKERS
+    return np.where(holds, product, -1).astype(np.int32)

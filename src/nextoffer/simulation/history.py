@@ -1,4 +1,4 @@
-"""The history of a chunk of customers: all weeks lived through without offers, orders written on the way."""
+"""The history of a chunk of customers: all weeks lived through, orders written on the way."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from nextoffer.simulation.baskets import World
 from nextoffer.simulation.catalogue import shelf
 from nextoffer.simulation.customers import Customers, make_customers
 from nextoffer.simulation.life import State, advance, base_hazard, first_state
+from nextoffer.simulation.occasions import Passes, subscription_table
+from nextoffer.simulation.past import assignments, campaign_log, past_offers
 from nextoffer.simulation.sales import Sold, order_table, returned, sell, sell_to_guests, week_start
-from nextoffer.simulation.sessions import browse, browse_to_order
+from nextoffer.simulation.sessions import browse, browse_to_order, keep_carts
 
 CHUNK = 100_000
 """Customers per file, whatever the number of workers: so that bytes do not depend on it."""
@@ -51,15 +53,24 @@ def write_chunk(world: World, first: int, path: Path, chunk: int = CHUNK) -> Chu
     customers = customers_of(world, first, chunk)
     state = first_state(world, customers)
     end, n_lines = week_start(world, settings.weeks), 0
-    pending, lapsed, came_back, seen = [], [], [], []
+    pending, lapsed, came_back = [], [], []
+    seen, sent, assigned, passes = [], [], [], []
     with columns.writer(path, columns.ORDERS) as file:
         for week in range(settings.weeks):
             window = shelf(settings, world.catalogue, world.world_seed, week)
             hazard = base_hazard(settings, customers, state, week) if settings.interactions else None
-            outcome = advance(world, customers, state, week)
-            sold, _ = sell(world, customers, state, window, week, outcome)
+            past = past_offers(world, customers, state, week, window)
+            outcome = advance(world, customers, state, week, None if past is None else past[0])
+            sold, worth = sell(world, customers, state, window, week, outcome)
             if hazard is not None:
-                seen += [browse(world, customers, window, week, hazard), browse_to_order(world, week, sold)]
+                events, carts = browse(world, customers, window, week, hazard)
+                keep_carts(customers, state, week, outcome, worth.at, carts)
+                seen += [events, browse_to_order(world, week, sold)]
+            if past is not None:
+                sent.append(campaign_log(world, customers, past[0]))
+                assigned.append(assignments(sent[-1], week, past[1]))
+            if outcome.passes is not None:
+                passes.append(outcome.passes)
             sold = Sold.concat([sold, sell_to_guests(world, window, week, customers.customer)])
             back = returned(world, week, sold)
             sold = Sold.concat([sold, back.take(np.flatnonzero(back.at < end))])
@@ -70,13 +81,17 @@ def write_chunk(world: World, first: int, path: Path, chunk: int = CHUNK) -> Chu
             lapsed.append(_stamped(week, customers.customer[outcome.lapsed]))
             came_back.append(_stamped(week, customers.customer[outcome.returned], outcome.cause))
     tables = {
-        "customers": truth.customer_table(world, customers, state),
+        "customers": truth.customer_table(world, customers, state, settings.weeks),
         "truth/customers": truth.customer_truth(world, customers),
         "truth/refills": truth.refill_truth(world, customers, state),
         "truth/lapses": truth.lapse_truth(world, np.concatenate(lapsed), np.concatenate(came_back)),
     }
     if seen:
         tables["interactions"] = pa.concat_tables(seen)
+    if sent:
+        tables |= {"messages": pa.concat_tables(sent), "truth/assignments": pa.concat_tables(assigned)}
+    if passes:
+        tables["subscriptions"] = subscription_table(world, Passes.concat(passes))
     return ChunkEnd(state, Sold.concat(pending), tables, n_lines)
 
 

@@ -14,6 +14,7 @@ from nextoffer.simulation.baskets import World
 from nextoffer.simulation.catalogue import BEFORE
 from nextoffer.simulation.customers import SLOTS, Customers, Rows
 from nextoffer.simulation.luck import Stream, uniform
+from nextoffer.simulation.occasions import Passes, live_passes
 from nextoffer.simulation.response import Offers, Response, respond
 from nextoffer.simulation.settings import ShopSettings
 
@@ -23,11 +24,12 @@ SECOND_LIFE = 0.6  # a returned customer's lapse hazard is divided by this
 SETTLING_WEEKS = 10  # a moved order is taken from the natural ones of so many weeks
 FATIGUE_KEPT = 0.75
 NATURAL, BY_OFFER = 0, 1
+DELAYED = 0.5  # share of caused orders that come later, where some do
 
 
 @dataclass(slots=True, eq=False)
 class State(Rows):
-    """What changes week by week, under 80 bytes a customer.
+    """What changes week by week, 83 bytes a customer.
 
     Parameters
     ----------
@@ -38,7 +40,11 @@ class State(Rows):
     subscribed : (n,) may be e-mailed
     settle_until : (n,) int16 the next natural order up to this week was moved forward; −1 none
     recent : (n, 4) int32 products of the last order, −1 none
-    refill_first, refill_last, refill_count : (n, 4) int16 visible purchases of each refill
+    refill_first, refill_last, refill_count : (n, 4) visible purchases of each refill
+    orders, points : (n,) int16 orders placed so far; points of the loyalty programme
+    cart, cart_week : (n,) product left in the cart, −1 none; the week it was put there
+    pass_ends : (n,) int16 week in which their pass ends, −1 none
+    arrives : (n,) int16 week in which an order comes that an offer caused before, −1 none
     """
 
     status: Ints
@@ -53,6 +59,12 @@ class State(Rows):
     refill_first: Ints
     refill_last: Ints
     refill_count: Ints
+    orders: Ints
+    points: Ints
+    cart: Ints
+    cart_week: Ints
+    pass_ends: Ints
+    arrives: Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +80,7 @@ class Week:
     settled : (b,) a natural order that is not placed, since an offer moved it forward
     lapsed, returned, cause : rows that lapsed; that came back, and why (NATURAL or BY_OFFER)
     response : how the offers were received, if there were any
+    passes : passes taken and renewed; None where the shop has none
     """
 
     buyers: Ints
@@ -80,6 +93,7 @@ class Week:
     returned: Ints
     cause: Ints
     response: Response | None
+    passes: Passes | None
 
 
 def first_state(world: World, customers: Customers) -> State:
@@ -103,7 +117,13 @@ def first_state(world: World, customers: Customers) -> State:
         recent=np.full((n, SLOTS), -1, dtype=np.int32),
         refill_first=np.full((n, SLOTS), -1, dtype=np.int16),
         refill_last=np.full((n, SLOTS), -1, dtype=np.int16),
-        refill_count=np.zeros((n, SLOTS), dtype=np.int16),
+        refill_count=np.zeros((n, SLOTS), dtype=np.int8),
+        orders=before.astype(np.int16),
+        points=np.zeros(n, dtype=np.int16),
+        cart=np.full(n, -1, dtype=np.int32),
+        cart_week=np.full(n, -1, dtype=np.int16),
+        pass_ends=np.full(n, -1, dtype=np.int16),
+        arrives=np.full(n, -1, dtype=np.int16),
     )
 
 
@@ -139,19 +159,22 @@ def advance(
     joining = customers.joins == week
     u = uniform(luck, Stream.ORDER, week, customers.customer)
     natural = (u < -np.expm1(-hazard)) | joining
-    ordered, response, moved = natural.copy(), None, np.zeros(len(u), dtype=bool)
+    arriving = state.arrives == week
+    ordered, response, moved = natural | arriving, None, np.zeros(len(u), dtype=bool)
     if offers is not None:
         response = respond(world, customers, state, week, hazard, offers)
         rows = response.row
         p_offer = -np.expm1(-np.maximum(hazard[rows] + response.added, 0.0))
-        ordered[rows] = (u[rows] < p_offer) | joining[rows]
-        caused = np.flatnonzero(ordered & ~natural & (state.status == ACTIVE))
+        ordered[rows] = (u[rows] < p_offer) | joining[rows] | arriving[rows]
+        caused = np.flatnonzero(ordered & ~natural & ~arriving)
+        _delay(world, customers, state, week, ordered, caused)
+        caused = caused[state.status[caused] == ACTIVE]
         moved[caused] = uniform(luck, Stream.MOVED, week, customers.customer[caused]) < customers.pull[caused]
-    settled = ordered & natural & ~joining & (state.settle_until >= week)
+    settled = settles(state, week, ordered & natural & ~joining & ~arriving)
     ordered &= ~settled
     state.settle_until[settled] = -1
     state.settle_until[moved] = week + SETTLING_WEEKS
-    buyers = np.flatnonzero(ordered | natural)
+    buyers = np.flatnonzero(ordered | natural | moved)
     run_out = (state.due[buyers] < week + 1) & (customers.refill[buyers] >= 0)
     returned = np.flatnonzero(ordered & (state.status == LAPSED))
     outcome = Week(
@@ -165,17 +188,34 @@ def advance(
         returned=returned,
         cause=np.where(natural[returned], NATURAL, BY_OFFER).astype(np.int8),
         response=response,
+        passes=live_passes(world, customers, state.pass_ends, week, ordered),
     )
     _refill(world, customers, state, week, ordered, joining, response)
     state.last[ordered] = week
+    state.orders[ordered] += 1
     state.lives[returned] += 1
     state.status[ordered] = ACTIVE
     state.status[outcome.lapsed], state.since[outcome.lapsed] = LAPSED, week
+    state.fatigue *= np.float32(FATIGUE_KEPT)
     if response is not None:
-        state.fatigue *= np.float32(FATIGUE_KEPT)
         state.fatigue[response.row] += response.opened
         state.subscribed[response.row[response.unsubscribed]] = False
     return outcome
+
+
+def settles(state: State, week: int, natural: Bools) -> Bools:
+    """Natural orders that are not placed, since an offer moved them forward."""
+    return natural & (state.settle_until >= week)
+
+
+def _delay(world: World, customers: Customers, state: State, week: int, ordered: Bools, caused: Ints) -> None:
+    """With `delayed_response` half of the caused orders come two or three weeks later."""
+    if not world.settings.delayed_response:
+        return
+    u = uniform(world.luck_seed, Stream.DELAYED, week, customers.customer[caused])
+    late = caused[u < DELAYED]
+    ordered[late] = False
+    state.arrives[late] = week + 2 + (u[u < DELAYED] < DELAYED / 2)
 
 
 def _lapsing(
@@ -218,4 +258,4 @@ def _refill(
     new = state.refill_count[row, slot] == 0
     state.refill_first[row[new], slot[new]] = week
     state.refill_last[row, slot] = week
-    state.refill_count[row, slot] += 1
+    state.refill_count[row, slot] = np.minimum(state.refill_count[row, slot], 126) + 1

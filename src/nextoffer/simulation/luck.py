@@ -93,6 +93,15 @@ class Stream(IntEnum):
     REDEEM = 94
     UNSUBSCRIBE = 95
     OFFER_QUANTITY = 96
+    INCENTIVE_LINE = 97
+    DELAYED = 98
+    CLICK = 99
+    PASS = 100
+    PAST_SCORE = 101
+    PAST_OFFER = 102
+    POLICY = 103
+    STOCKOUT = 104
+    ERA = 105
     # after the fact
     DIRT = 120
 

@@ -15,18 +15,30 @@ from nextoffer.errors import RequestError
 from nextoffer.simulation import columns
 from nextoffer.simulation.baskets import World
 from nextoffer.simulation.customers import Customers
-from nextoffer.simulation.life import Week
-from nextoffer.simulation.response import Offers, Response
+from nextoffer.simulation.expected import Before, effects
+from nextoffer.simulation.life import State, Week
+from nextoffer.simulation.luck import Stream, uniform
+from nextoffer.simulation.response import CONTACT, Offers, Response
 from nextoffer.simulation.sales import Sold, Worth, week_start
 
 OfferRows: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
+PRODUCT_CLASSES = ("companion", "refill", "personal", "other")
+_CARRIED = {
+    "rank": pa.int32(),
+    "channel": pa.string(),
+    "valid_until": columns.MOMENT,
+    "propensity": pa.float64(),
+}
+"""Columns an offer may have that change nothing, but come back with exposures and clicks."""
 _SENT = {
     "customer_id": pa.string(),
     "kind": pa.string(),
     "product_id": pa.string(),
     "level": pa.float64(),
+    "basket": pa.bool_(),
     "sent_at": columns.MOMENT,
 }
+_STAMP = {"sent_at": "occurred_at"}
 
 
 def as_table(offers: OfferRows | None) -> pa.Table:
@@ -42,10 +54,11 @@ def as_table(offers: OfferRows | None) -> pa.Table:
     missing = [name for name in ("customer_id", "kind") if name not in table.column_names]
     if missing:
         raise RequestError(f"offers lack the columns {', '.join(missing)}", "offers")
+    schema = dict(_SENT) | {name: type_ for name, type_ in _CARRIED.items() if name in table.column_names}
     for name, type_ in _SENT.items():
         if name not in table.column_names:
             table = table.append_column(name, pa.nulls(table.num_rows, type_))
-    return table.select(list(_SENT)).cast(pa.schema(list(_SENT.items())))
+    return table.select(list(schema)).cast(pa.schema(list(schema.items())))
 
 
 def read_offers(world: World, table: pa.Table, week: int) -> Offers | None:
@@ -80,21 +93,40 @@ def read_offers(world: World, table: pa.Table, week: int) -> Offers | None:
     sent = np.asarray(table["sent_at"].cast(pa.int64()).fill_null(week_start(world, week)))
     if not ((sent >= week_start(world, week)) & (sent < week_start(world, week + 1))).all():
         raise RequestError(f"an offer of week {week} must be sent within that week", "sent_at")
-    source = np.argsort(row, kind="stable")
-    return Offers(row[source], kind[source], product[source], level[source], sent[source], source)
+    basket = np.asarray(pc.coalesce(table["basket"], pc.is_null(table["product_id"])), dtype=bool)
+    eligible = np.where(basket, 1.0, 0.0)
+    order = np.lexsort((_ranks(table), row))
+    return Offers(row, kind, product, level, basket, eligible, eligible, sent, np.arange(len(row))).take(
+        order
+    )
+
+
+def _ranks(table: pa.Table) -> Ints:
+    """The place of each offer on its slate: its rank where one is given, else its place in the table."""
+    places = np.arange(table.num_rows)
+    if "rank" not in table.column_names:
+        return places
+    ranks: Ints = np.where(
+        np.asarray(table["rank"].is_null()), places, np.asarray(pc.fill_null(table["rank"], 0))
+    )
+    return ranks
 
 
 def message_tables(
-    world: World, table: pa.Table, response: Response | None, sold: Sold, prices: Ints
+    world: World, week: int, table: pa.Table, response: Response | None, sold: Sold, prices: Ints
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
     """Exposures (all offers sent), clicks (offers of opened messages) and redemptions (incentives used)."""
     if response is None:
-        stamped = table.rename_columns([*table.column_names[:-1], "occurred_at"])
+        stamped = table.rename_columns([_STAMP.get(name, name) for name in table.column_names])
         return stamped, stamped, _redemptions(world, sold.take(slice(0, 0)), prices, {})
     offers = response.offers
     plain = table.drop_columns(["sent_at"]).take(pa.array(offers.source))
     shown = plain.append_column("occurred_at", columns.moments(offers.sent_at))
-    seen = np.flatnonzero(response.opened[response.message])
+    opened = response.opened
+    if world.settings.wrong_click:
+        u = uniform(world.luck_seed, Stream.CLICK, week, response.row)
+        opened = u < max(float(response.opens.mean()), 0.01)
+    seen = np.flatnonzero(opened[response.message])
     clicked = plain.take(pa.array(seen)).append_column(
         "occurred_at", columns.moments(response.opened_at[response.message[seen]])
     )
@@ -103,8 +135,53 @@ def message_tables(
     return shown, clicked, _redemptions(world, cut, prices, kind_of)
 
 
-def week_truth(world: World, customers: Customers, outcome: Week, worth: Worth) -> pa.Table:
-    """One row per customer who ordered, would have, or was sent a message, by customer."""
+def effect_table(now: Before, table: pa.Table, offers: Offers | None) -> pa.Table:
+    """The offers given, each with what it would truly do (see `expected.Effects`)."""
+    if offers is None:
+        return table
+    found, state = effects(now, offers), now.state
+    product = np.maximum(offers.product, 0)
+    recent = state.recent[offers.row]
+    companions = np.where((recent >= 0)[:, :, None], now.world.catalogue.companions[recent], -1)
+    own = (now.mean.own[offers.row] == now.world.catalogue.family[product][:, None]).any(axis=1)
+    classes = np.where(own, 2, 3)
+    classes[(now.customers.refill[offers.row] == product[:, None]).any(axis=1)] = 1
+    classes[(companions == product[:, None, None]).any(axis=(1, 2))] = 0
+    told = table.take(pa.array(offers.source)).drop_columns(["sent_at"])
+    for name, column in {
+        "as_of": columns.moments(np.full(len(offers.row), week_start(now.world, now.week))),
+        "product_class": pa.array(PRODUCT_CLASSES).take(pa.array(classes, mask=offers.product < 0)),
+        "opens": pa.array(found.opens),
+        "p_none": pa.array(found.p_none),
+        "p_offer": pa.array(found.p_offer),
+        "incremental": pa.array(found.opens * (found.p_offer - found.p_none)),
+        "moved_share": pa.array(found.moved),
+        "profit_week": pa.array(found.week),
+        "profit_horizon": pa.array(found.value),
+    }.items():
+        told = told.append_column(name, column)
+    return told
+
+
+def lapse_rows(world: World, customers: Customers, week: int, outcome: Week) -> pa.Table:
+    """Who fell silent in a week, and who came back and why."""
+    row = np.concatenate([outcome.lapsed, outcome.returned])
+    cause = np.concatenate([np.full(len(outcome.lapsed), -1, dtype=np.int8), outcome.cause])
+    return pa.table(
+        {
+            "week": pa.array(np.full(len(row), week, dtype=np.int32)),
+            "customer_id": columns.customer_ids(world.settings, customers.customer[row]),
+            "event": pa.array(["lapsed", "returned"]).take(pa.array((cause >= 0).astype(np.int8))),
+            "cause": pa.array(["natural", "offer"]).take(pa.array(cause, mask=cause < 0)),
+        }
+    )
+
+
+def week_truth(world: World, customers: Customers, state: State, outcome: Week, worth: Worth) -> pa.Table:
+    """One row per customer who ordered, would have, or was sent a message, by customer.
+
+    `state` is the one after the week.
+    """
     sent = outcome.response.row if outcome.response is not None else outcome.buyers[:0]
     rows = np.union1d(outcome.buyers, sent)
     place = np.searchsorted(rows, outcome.buyers)
@@ -116,8 +193,10 @@ def week_truth(world: World, customers: Customers, outcome: Week, worth: Worth) 
 
     ordered, natural = outcome.ordered, outcome.natural
     opened = np.zeros(len(rows), dtype=bool)
+    left = opened.copy()
     if outcome.response is not None:
         opened[np.searchsorted(rows, sent)] = outcome.response.opened
+        left[np.searchsorted(rows, sent)] = outcome.response.unsubscribed
     return pa.table(
         {
             "customer_id": columns.customer_ids(world.settings, customers.customer[rows]),
@@ -134,6 +213,9 @@ def week_truth(world: World, customers: Customers, outcome: Week, worth: Worth) 
             "baseline_revenue": spread(worth.baseline_revenue),
             "baseline_margin": spread(worth.baseline_margin),
             "incentive": spread(worth.incentive),
+            "contact": pa.array(CONTACT * np.isin(rows, sent).astype(np.int64)),
+            "unsubscribed": pa.array(left),
+            "fatigue": pa.array(state.fatigue[rows]),
         }
     )
 

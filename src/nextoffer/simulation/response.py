@@ -17,9 +17,9 @@ import numpy as np
 
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.offers import KIND
-from nextoffer.simulation.baskets import Lines, World
-from nextoffer.simulation.catalogue import Catalogue
-from nextoffer.simulation.customers import Customers, taste_family
+from nextoffer.simulation.baskets import World
+from nextoffer.simulation.customers import Customers, discount_now
+from nextoffer.simulation.fit import match, relevance
 from nextoffer.simulation.luck import Stream, uniform
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 REDEEMED = 0.85
 UNSUBSCRIBED = 0.0018
-ADDS_LINE = {KIND["cross_sell"]: 0.10, KIND["for_you"]: 0.05, KIND["replenishment"]: 0.5}
-STEPS_UP = 0.08
-LATER_OFFERS = 0.5  # strength of the line effects of all offers of a slate but the first
+CONTACT = 1  # minor units a message costs
+LEAST_LEVEL = 0.15  # with `threshold_effect`, smaller incentives move nobody
 LAPSED = 2
 HOUR = 3_600_000_000
 
@@ -44,6 +43,11 @@ class Offers:
     kind : (m,) index into domain KINDS
     product : (m,) product, −1 none
     level : (m,) share of the price given away
+    basket : (m,) whether on the whole basket; else only on the product
+    eligible : (m,) what the incentive is for as a share of the customer's expected basket: 1 for the whole of
+        it, else price × match over the basket's value, which draws orders made for the product
+    usual : (m,) share of the expected basket the product has anyway, whoever comes without being drawn saves
+        on no more than that; 1 for the whole basket
     sent_at : (m,) int64 microseconds since 1970, UTC
     source : (m,) row of the table the caller gave
     """
@@ -52,8 +56,15 @@ class Offers:
     kind: Ints
     product: Ints
     level: Floats
+    basket: Bools
+    eligible: Floats
+    usual: Floats
     sent_at: Ints
     source: Ints
+
+    def take(self, rows: Ints | Bools) -> Offers:
+        """The offers chosen by positions or by a mask."""
+        return Offers(*(getattr(self, name)[rows] for name in self.__slots__))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,23 +74,38 @@ class Response:
     Parameters
     ----------
     row : (c,) customers who were sent a message
+    first : (c,) position of its first offer, the one that acts
+    opens : (c,) chance of opening it
     opened, unsubscribed, uses : (c,) they opened it; unsubscribed; use its incentive if they order
-    added : (c,) what it adds to the hazard of ordering
-    level, opened_at : (c,) incentive of the first offer; microseconds UTC
+    pull : (c,) what it adds to the hazard of ordering once opened
+    made_for_it : (c,) the part of it that stands for orders made for the incentive
+    opened_at : (c,) microseconds UTC
     message, rank, match : (m,) for each offer its position in `row`, its place, how well the product fits
     """
 
     row: Ints
+    first: Ints
+    opens: Floats
     opened: Bools
     unsubscribed: Bools
     uses: Bools
-    added: Floats
-    level: Floats
+    pull: Floats
+    made_for_it: Floats
     opened_at: Ints
     offers: Offers
     message: Ints
     rank: Ints
     match: Floats
+
+    @property
+    def added(self) -> Floats:
+        """(c,) what each message adds to the hazard of ordering."""
+        return self.pull * self.opened
+
+    @property
+    def level(self) -> Floats:
+        """(c,) incentive of the first offer."""
+        return self.offers.level[self.first]
 
     def level_used(self, n: int) -> Floats:
         """(n,) incentive each customer uses if they order, 0 for none."""
@@ -94,136 +120,70 @@ def respond(
     """Openings, unsubscriptions and the hazard added by this week's messages."""
     row, first, message = np.unique(offers.row, return_index=True, return_inverse=True)
     number, luck = customers.customer[row], world.luck_seed
-    effect = world.settings.offer_effect
-    opened = state.subscribed[row] & (uniform(luck, Stream.OPEN, week, number) < customers.opening[row])
-    leaving = (
-        UNSUBSCRIBED * np.exp(0.5 * state.fatigue[row]) * np.where(customers.response[row] < 0, 4.0, 1.0)
-    )
-    gone = uniform(luck, Stream.UNSUBSCRIBE, week, number) < leaving
-    kind, level = offers.kind[first], offers.level[first]
-    added = _added_hazard(customers, state, week, row, hazard[row], kind, level)
-    added *= np.exp(-0.35 * state.fatigue[row]) * effect * opened
-    uses = opened & (uniform(luck, Stream.REDEEM, week, number) < REDEEMED * min(effect, 1.0)) & (level > 0)
+    opens = open_chance(customers, state, row)
+    opened = uniform(luck, Stream.OPEN, week, number) < opens
+    gone = uniform(luck, Stream.UNSUBSCRIBE, week, number) < leaving_chance(customers, state, row)
+    pull, made_for_it = pulls(world, customers, state, week, hazard[row], offers.take(first))
+    redeemed = redeem_chance(world)
+    uses = opened & (uniform(luck, Stream.REDEEM, week, number) < redeemed) & (offers.level[first] > 0)
     delay = HOUR * (0.2 + 20.0 * uniform(luck, Stream.OPEN_MOMENT, week, number) ** 2)
     return Response(
         row=row,
+        first=first,
+        opens=opens,
         opened=opened,
         unsubscribed=gone & state.subscribed[row],
         uses=uses,
-        added=added,
-        level=level,
+        pull=pull,
+        made_for_it=made_for_it,
         opened_at=offers.sent_at[first] + delay.astype(np.int64),
         offers=offers,
         message=message,
         rank=np.arange(len(offers.row)) - first[message],
-        match=_match(world, customers, state, offers),
+        match=match(world, customers, state, week, offers.row, offers.product),
     )
 
 
-def _added_hazard(
-    customers: Customers, state: State, week: int, row: Ints, hazard: Floats, kind: Ints, level: Floats
-) -> Floats:
-    """Δ of simulation section "an opened offer", before fatigue."""
-    rho, sigma = customers.response[row], customers.discount[row]
-    due = (state.due[row] < week + 1).any(axis=1)
-    recent = week - state.last[row] <= 5
-    relevance = np.zeros(len(row))
-    relevance[kind == KIND["for_you"]] = 1.0
-    near = np.isin(kind, (KIND["cross_sell"], KIND["up_sell"]))
-    relevance = np.where(near, np.where(recent, 1.4, 0.6), relevance)
-    refill = kind == KIND["replenishment"]
-    relevance = np.where(refill, np.where(due, 1.0, 0.15), relevance)
-    relevance[kind == KIND["win_back"]] = 0.5
-    active = 0.018 * rho * relevance
-    active += np.where(refill & due, 0.10 * np.maximum(rho, 0.0), 0.0)
-    active += sigma * level * (1.3 * hazard + 0.05)
-    silent = np.maximum(week - state.since[row], 0)
-    lapsed = (0.024 * rho + 0.22 * sigma * level) * np.exp(-silent / 30.0)
-    lapsed *= np.where(kind == KIND["win_back"], 1.0, 0.4)
-    return np.where(state.status[row] == LAPSED, lapsed, active)
+def open_chance(customers: Customers, state: State, row: Ints) -> Floats:
+    """Chance that these customers get and open a message."""
+    return np.where(state.subscribed[row], customers.opening[row], 0.0)
 
 
-def _match(world: World, customers: Customers, state: State, offers: Offers) -> Floats:
-    """1 for planted companions, refills and own families, .2 for their departments, 0 otherwise."""
-    catalogue, row = world.catalogue, offers.row
-    product = np.maximum(offers.product, 0)
-    family = catalogue.family[product]
-    own = taste_family(
-        catalogue,
-        world.world_seed,
-        customers.customer[row][:, None],
-        np.arange(world.settings.taste_families)[None, :],
-    )
-    recent = state.recent[row]
-    companions = np.where((recent >= 0)[:, :, None], catalogue.companions[np.maximum(recent, 0)], -1)
-    fits = (own == family[:, None]).any(axis=1)
-    fits |= (customers.refill[row] == offers.product[:, None]).any(axis=1)
-    fits |= (companions == offers.product[:, None, None]).any(axis=(1, 2))
-    near = (catalogue.department[own] == catalogue.department[family][:, None]).any(axis=1)
-    return np.where(offers.product < 0, 0.0, np.where(fits, 1.0, np.where(near, 0.2, 0.0)))
+def leaving_chance(customers: Customers, state: State, row: Ints) -> Floats:
+    """Chance that a message makes these customers unsubscribe."""
+    put_off = np.where(customers.response[row] < 0, 4.0, 1.0)
+    chance: Floats = UNSUBSCRIBED * np.exp(0.5 * state.fatigue[row]) * put_off * state.subscribed[row]
+    return chance
 
 
-def change_lines(
-    world: World,
-    customers: Customers,
-    week: int,
-    available: Bools,
-    response: Response,
-    position: Ints,
-    lines: Lines,
-) -> Lines:
-    """The lines of the orders, with what the offers added or turned into something dearer.
+def redeem_chance(world: World) -> float:
+    """Chance that whoever opens a message and orders uses its incentive."""
+    return REDEEMED * min(world.settings.offer_effect, 1.0)
 
-    `position` : (c,) order of each message's customer, −1 if there is none or it came before the opening.
+
+def pulls(
+    world: World, customers: Customers, state: State, week: int, hazard: Floats, offers: Offers
+) -> tuple[Floats, Floats]:
+    """What each offer, opened, adds to the hazard of ordering; and the part that is orders made for its incentive.
+
+    `hazard` : (m,) of the customer of each offer, without it.
     """
-    offers, message = response.offers, response.message
-    order = position[message]
-    strength = np.where(response.rank == 0, 1.0, LATER_OFFERS) * min(world.settings.offer_effect, 1e6)
-    strength *= np.maximum(customers.response[offers.row], 0.0) * response.match * response.opened[message]
-    live = (order >= 0) & (offers.product >= 0)
-    live &= available[np.maximum(offers.product, 0)]
-    u = uniform(world.luck_seed, Stream.OFFER_LINE, week, customers.customer[offers.row], response.rank)
-    product = _stepped_up(world.catalogue, offers, order, live & (u < STEPS_UP * strength), lines, available)
-    size = world.catalogue.size
-    keep, kept = np.unique(lines.order * size + product, return_index=True)
-    kept = np.sort(kept)
-    added = np.zeros(len(order), dtype=bool)
-    for kind, chance in ADDS_LINE.items():
-        added |= live & (offers.kind == kind) & (u < chance * strength)
-    key = order * size + offers.product
-    added &= ~np.isin(key, keep)
-    added[added] = _first(key[added])
-    new = np.flatnonzero(added)
-    all_order = np.concatenate([lines.order[kept], order[new]])
-    sequence = np.argsort(all_order, kind="stable")
-    return Lines(
-        all_order[sequence],
-        np.concatenate([product[kept], offers.product[new]])[sequence],
-        np.concatenate([lines.quantity[kept], np.ones(len(new), dtype=np.int64)])[sequence],
-    )
-
-
-def _stepped_up(
-    catalogue: Catalogue, offers: Offers, order: Ints, taken: Bools, lines: Lines, available: Bools
-) -> Ints:
-    """Products of the lines, one rung up where an up-sell was taken."""
-    taken = taken & (offers.kind == KIND["up_sell"])
-    if not taken.any():
-        return lines.product
-    families = len(catalogue.first) - 1
-    family = catalogue.family[lines.product].astype(np.int64)
-    wanted = order[taken] * families + catalogue.family[offers.product[taken]]
-    above = np.minimum(lines.product + 1, catalogue.size - 1)
-    up = (
-        np.isin(lines.order * families + family, wanted)
-        & (catalogue.family[above] == family)
-        & available[above]
-    )
-    return np.where(up, above, lines.product)
-
-
-def _first(key: Ints) -> Bools:
-    """True for the first row of each key."""
-    first = np.zeros(len(key), dtype=bool)
-    first[np.unique(key, return_index=True)[1]] = True
-    return first
+    row, kind = offers.row, offers.kind
+    rho, sigma = customers.response[row], discount_now(world.settings, customers, row, week)
+    level = offers.level
+    if world.settings.threshold_effect:
+        level = np.where(level < LEAST_LEVEL - 1e-9, 0.0, level)
+    due = (state.due[row] < week + 1).any(axis=1)
+    message = 0.018 * rho * relevance(world, customers, state, week, row, kind)
+    refill = (kind == KIND["replenishment"]) & due
+    message += np.where(refill, 0.10 * np.maximum(rho, 0.0), 0.0)
+    coming = 1.3 * sigma * level * offers.usual * hazard
+    made_for_it = 0.05 * sigma * level * offers.eligible
+    silent = np.maximum(week - state.since[row], 0)
+    faded = np.exp(-silent / 30.0) * np.where(kind == KIND["win_back"], 1.0, 0.4)
+    lapsed = state.status[row] == LAPSED
+    message = np.where(lapsed, 0.024 * rho * faded, message)
+    coming = np.where(lapsed, 0.0, coming)
+    made_for_it = np.where(lapsed, 0.22 * sigma * level * offers.eligible * faded, made_for_it)
+    tired = np.exp(-0.35 * state.fatigue[row]) * world.settings.offer_effect
+    return (message + coming + made_for_it) * tired, made_for_it * tired

@@ -9,17 +9,20 @@ import pyarrow as pa
 
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.simulation import columns
+from nextoffer.simulation.additions import change_lines
 from nextoffer.simulation.baskets import Lines, World, draw_lines
 from nextoffer.simulation.catalogue import Shelf
 from nextoffer.simulation.columns import DAY
 from nextoffer.simulation.customers import SLOTS, Customers, Rows, make_tastes
 from nextoffer.simulation.life import State, Week, season
 from nextoffer.simulation.luck import Stream, uniform
-from nextoffer.simulation.response import Response, change_lines
+from nextoffer.simulation.occasions import earn
+from nextoffer.simulation.response import Response
 
 WEEKDAYS = np.cumsum([0.98, 0.94, 0.92, 0.98, 1.06, 1.25, 0.87])[:-1] / 7.0  # Monday first, Saturday busiest
 OPENS, OPEN_HOURS = 7, 16
 ORDERS_A_WEEK = (0.028, 0.33)  # of a customer number, lapsed and future ones counted: a + b × rate
+SOON = 2.0  # orders that an offer caused come early in what is left of the week
 MINUTE = 60_000_000
 
 
@@ -64,6 +67,11 @@ def week_start(world: World, week: int) -> int:
     return round(world.settings.start.timestamp()) * 1_000_000 + week * 7 * DAY
 
 
+def week_starts(world: World, weeks: Ints) -> Ints:
+    """First moments of several weeks, microseconds since 1970, UTC."""
+    return week_start(world, 0) + weeks.astype(np.int64) * 7 * DAY
+
+
 def order_moments(world: World, week: int, numbers: Ints) -> Ints:
     """When in the week each order is placed, to the second."""
     luck = world.luck_seed
@@ -78,16 +86,22 @@ def sell(
 ) -> tuple[Sold, Worth]:
     """Lines of the week's orders of known customers, and what they and their baseline are worth."""
     buyers, numbers = outcome.buyers, customers.customer[outcome.buyers]
-    lines = draw_lines(world, window, week, customers.tastes(buyers), outcome.due)
+    due = np.where(window.available[outcome.due], outcome.due, -1)
+    lines = draw_lines(world, window, week, customers.tastes(buyers), due)
     at = order_moments(world, week, numbers)
     baseline = _take(lines, outcome.natural)
     lines = _take(lines, outcome.ordered)
     price = window.price[lines.product]
     if outcome.response is not None:
-        at, position = _after_opening(week_start(world, week + 1), outcome, outcome.response, at)
-        lines = change_lines(world, customers, week, window.available, outcome.response, position, lines)
+        bounds = week_start(world, week), week_start(world, week + 1)
+        at, position, caused = _after_opening(bounds, outcome, outcome.response, at)
+        lines = change_lines(
+            world, customers, week, window.available, outcome.response, position, caused, lines
+        )
         price = _discounted(window, outcome.response, position, lines)
     _remember(state, buyers, lines)
+    worth = _worth(window, len(buyers), lines, price, baseline, at)
+    earn(customers, state.points, week, buyers, worth.revenue)
     sold = Sold(
         order=_order_number(world, week, numbers)[lines.order],
         customer=numbers[lines.order],
@@ -97,7 +111,7 @@ def sell(
         cost=window.cost[lines.product],
         at=at[lines.order],
     )
-    return sold, _worth(window, len(buyers), lines, price, baseline, at)
+    return sold, worth
 
 
 def sell_to_guests(world: World, window: Shelf, week: int, numbers: Ints) -> Sold:
@@ -161,8 +175,14 @@ def _take(lines: Lines, wanted: Bools) -> Lines:
     return Lines(lines.order[keep], lines.product[keep], lines.quantity[keep])
 
 
-def _after_opening(end: int, outcome: Week, response: Response, at: Ints) -> tuple[Ints, Ints]:
-    """Moments of orders, those caused by an offer after its opening; and the order each message met."""
+def _after_opening(
+    bounds: tuple[int, int], outcome: Week, response: Response, at: Ints
+) -> tuple[Ints, Ints, Bools]:
+    """Moments of orders, those caused by an offer soon after its opening.
+
+    And for each message the order it met (−1 none) and whether it caused that order.
+    """
+    begin, end = bounds
     place = np.searchsorted(outcome.buyers, response.row)
     found = np.minimum(place, max(len(outcome.buyers) - 1, 0))
     met = np.zeros(len(place), dtype=bool)
@@ -172,11 +192,13 @@ def _after_opening(end: int, outcome: Week, response: Response, at: Ints) -> tup
     caused = met.copy()
     caused[met] = ~outcome.natural[found[met]]
     at = at.copy()
-    late = np.maximum(at[found[caused]], response.opened_at[caused] + 30 * MINUTE)
-    at[found[caused]] = np.minimum(late, end - 1_000_000)
+    share = (at[found[caused]] - begin) / (end - begin)
+    opened = response.opened_at[caused] + 30 * MINUTE
+    soon = opened + (np.maximum(end - opened, 0) * share**SOON / 1e6).astype(np.int64) * 1_000_000
+    at[found[caused]] = np.minimum(soon, end - 1_000_000)
     in_time = met.copy()
     in_time[met] = caused[met] | (at[found[met]] >= response.opened_at[met])
-    return at, np.where(in_time, found, -1)
+    return at, np.where(in_time, found, -1), caused
 
 
 def _discounted(window: Shelf, response: Response, position: Ints, lines: Lines) -> Ints:
@@ -185,9 +207,8 @@ def _discounted(window: Shelf, response: Response, position: Ints, lines: Lines)
     used = np.flatnonzero((position >= 0) & response.uses)
     if not len(used):
         return price
-    first = np.flatnonzero(response.rank == 0)
-    product = response.offers.product[first][used]
-    level, only = np.zeros(int(lines.order.max(initial=0)) + 1), np.full(len(window.price), -1)
+    product = np.where(response.offers.basket, -1, response.offers.product)[response.first][used]
+    level = np.zeros(int(lines.order.max(initial=0)) + 1)
     only = np.full(len(level), -1)
     inside = position[used] < len(level)
     level[position[used][inside]] = response.level[used][inside]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 
@@ -10,6 +12,7 @@ from nextoffer.simulation import columns
 from nextoffer.simulation.baskets import World, draw_lines
 from nextoffer.simulation.catalogue import Shelf
 from nextoffer.simulation.customers import SESSION, SLOTS, Customers
+from nextoffer.simulation.life import State, Week
 from nextoffer.simulation.luck import Stream, uniform
 from nextoffer.simulation.sales import MINUTE, Sold, order_moments
 
@@ -27,7 +30,18 @@ INTERACTIONS = pa.schema(
 )
 
 
-def browse(world: World, customers: Customers, window: Shelf, week: int, hazard: Floats) -> pa.Table:
+@dataclass(frozen=True, slots=True, eq=False)
+class Carts:
+    """Products left in carts, by time: customer row, product, moment (microseconds since 1970, UTC)."""
+
+    row: Ints
+    product: Ints
+    at: Ints
+
+
+def browse(
+    world: World, customers: Customers, window: Shelf, week: int, hazard: Floats
+) -> tuple[pa.Table, Carts]:
     """Sessions without an order: Poisson(3 × hazard + .02) a week, 1 to 12 products seen by the taste law."""
     expected = np.where(hazard > 0, 3.0 * hazard + 0.02, 0.0)
     u = uniform(world.luck_seed, Stream.SESSION, week, customers.customer)
@@ -48,7 +62,23 @@ def browse(world: World, customers: Customers, window: Shelf, week: int, hazard:
     )
     at = order_moments(world, week, session)[seen.order] + MINUTE * _place(seen.order)
     carted = uniform(world.luck_seed, Stream.SESSION_EVENT, week, session[seen.order], seen.product) < CARTED
-    return _events(world, customers.customer[row][seen.order], seen.product, at, carted)
+    events = _events(world, customers.customer[row][seen.order], seen.product, at, carted)
+    left = np.flatnonzero(carted)
+    left = left[np.argsort(at[left], kind="stable")]
+    return events, Carts(row[seen.order[left]], seen.product[left], at[left])
+
+
+def keep_carts(
+    customers: Customers, state: State, week: int, outcome: Week, ordered_at: Ints, carts: Carts
+) -> None:
+    """The last product each customer left in a cart, if no order came after it; updates `state` in place."""
+    last = np.full(len(customers.customer), -1, dtype=np.int64)
+    placed = outcome.buyers[outcome.ordered]
+    last[placed] = ordered_at[outcome.ordered]
+    state.cart[placed] = -1
+    open_ = carts.at > last[carts.row]
+    state.cart[carts.row[open_]] = carts.product[open_]
+    state.cart_week[carts.row[open_]] = week
 
 
 def browse_to_order(world: World, week: int, sold: Sold) -> pa.Table:

@@ -45,8 +45,24 @@ class ShopSettings:
     """also write views and carts (many rows)"""
     dirty: bool = False
     """spoil the written orders the way real exports are spoilt; they are then one CSV file"""
+    subscriptions: bool = False
+    """some customers hold a pass of 26 weeks and renew it or not"""
+    past_policy: str = "none"
+    """"confounded": through the history, mail and discounts went to good, recent customers (see `past`)"""
     offer_effect: float = 1.0
     """scales everything an opened offer changes; 0 = offers change nothing"""
+    harmful: bool = False
+    """mail puts off two customers in five instead of one in twenty"""
+    threshold_effect: bool = False
+    """incentives below 15 % move nobody"""
+    delayed_response: bool = False
+    """half of the orders an offer causes come two or three weeks later"""
+    wrong_click: bool = False
+    """clicks say nothing about who read the message"""
+    stockouts: bool = False
+    """one product in a hundred is out of stock for a week; its neighbours on the ladder sell instead"""
+    drift: bool = False
+    """own families change for 2 % of customers a week; from the fifth week after the history, σ × .6"""
 
     # products
     family_spread: float = 1.1
@@ -161,6 +177,7 @@ class ShopSettings:
         return cls(**given)
 
 
+PAST_POLICIES = ("none", "confounded")
 _SHARES = (
     "guests shared_accounts refill_share companion_share launch_share promoted_share regular_share "
     "lapse_at_once joined_before taste_share loyalty_low loyalty_high elsewhere subscribed quantity_more "
@@ -180,6 +197,10 @@ def _faults(settings: ShopSettings) -> list[str]:
         for name in _SHARES
         if not 0.0 <= getattr(settings, name) <= 1.0
     ]
+    if settings.past_policy not in PAST_POLICIES:
+        faults.append(
+            f"past_policy must be one of {', '.join(PAST_POLICIES)} (it is {settings.past_policy!r})"
+        )
     if settings.offer_effect < 0:
         faults.append(f"offer_effect must not be negative (it is {settings.offer_effect})")
     if settings.guests > 0.9:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,27 @@ from nextoffer.simulation import columns, dirt, truth
 from nextoffer.simulation.baskets import World
 from nextoffer.simulation.catalogue import make_catalogue, shelf
 from nextoffer.simulation.customers import Customers
+from nextoffer.simulation.expected import Before, Expected, before_week, expect, with_eligible
 from nextoffer.simulation.history import customers_of, write_chunks
-from nextoffer.simulation.life import State, advance
-from nextoffer.simulation.messages import OfferRows, as_table, message_tables, read_offers, week_truth
-from nextoffer.simulation.sales import Sold, order_table, returned, sell, sell_to_guests, week_start
+from nextoffer.simulation.life import State, Week, advance
+from nextoffer.simulation.messages import (
+    OfferRows,
+    as_table,
+    effect_table,
+    lapse_rows,
+    message_tables,
+    read_offers,
+    week_truth,
+)
+from nextoffer.simulation.occasions import subscription_table
+from nextoffer.simulation.response import Offers
+from nextoffer.simulation.sales import Sold, Worth, order_table, returned, sell, sell_to_guests, week_start
+from nextoffer.simulation.sessions import browse, browse_to_order, keep_carts
 from nextoffer.simulation.settings import ShopSettings
+from nextoffer.simulation.typical import Means, make_means, typical
+from nextoffer.simulation.visible import Journal, Visible
+
+SWITCHED = ("interactions", "messages", "subscriptions")  # tables a shop has only where it is asked to
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,8 @@ class ShopPaths:
     truth: Path
     interactions: Path | None
     order_lines: int
+    subscriptions: Path | None = None
+    messages: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +70,8 @@ class StepRows:
     who ordered, would have ordered, or was sent a message: baseline_order, ordered, caused, prevented, moved
     (caused, but taken from orders to come), settled (not placed, since moved forward earlier), and revenue,
     margin and incentive in minor units, with and without this week's offers. What the offers of earlier weeks
-    change in this one shows in `planted`.
+    change in this one shows in `planted`. `lapses` tells who fell silent and who came back, and `expected`
+    what the week was worth on average, customer by customer.
     """
 
     orders: pa.Table
@@ -60,6 +79,10 @@ class StepRows:
     clicks: pa.Table
     redemptions: pa.Table
     truth: pa.Table
+    interactions: pa.Table | None = None
+    subscriptions: pa.Table | None = None
+    lapses: pa.Table | None = None
+    expected: Expected | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -70,6 +93,8 @@ class Live:
     state: State
     week: int
     pending: Sold
+    means: Means
+    journal: Journal
 
 
 class Shop:
@@ -82,7 +107,7 @@ class Shop:
         self.settings = settings
         self.world = World(settings, make_catalogue(settings, world_seed), world_seed, luck_seed)
         self.start = settings.start
-        self._ends: tuple[list[State], list[Sold]] | None = None
+        self._ends: tuple[list[State], list[Sold], Path] | None = None
         self._live: Live | None = None
 
     @property
@@ -107,7 +132,7 @@ class Shop:
         for place in (orders, folder / "truth"):
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
-        for name in ("orders.csv", "interactions.parquet"):
+        for name in ("orders.csv", *(f"{name}.parquet" for name in SWITCHED)):
             (folder / name).unlink(missing_ok=True)
         states, pending, lines = [], [], 0
         with ExitStack() as files:
@@ -126,7 +151,7 @@ class Shop:
                     progress(done, self.settings.customers)
         columns.write_table(folder / "products.parquet", truth.product_table(self.world))
         truth.write_truth_of_products(self.world, folder / "truth")
-        self._ends, self._live = (states, pending), None
+        self._ends, self._live = (states, pending, folder), None
         if self.settings.dirty:
             orders, lines = self._spoil(orders, folder)
         return ShopPaths(
@@ -137,13 +162,17 @@ class Shop:
             truth=folder / "truth",
             interactions=folder / "interactions.parquet" if self.settings.interactions else None,
             order_lines=lines,
+            subscriptions=_if_there(folder / "subscriptions.parquet"),
+            messages=_if_there(folder / "messages.parquet"),
         )
 
     def step(self, week: int, offers: OfferRows | None = None) -> StepRows:
         """Live through one week after the history, in turn, with or without offers.
 
         `offers` has customer_id, kind, product_id (or null), level (share of the price given away) and,
-        optionally, sent_at; several rows of a customer are one message, best offer first.
+        optionally, basket (whether the incentive is on the whole basket; by default where no product is
+        named), sent_at, rank, channel, valid_until and propensity; several rows of a customer are one
+        message, best offer first: the first one's incentive acts.
 
         Raises
         ------
@@ -154,41 +183,106 @@ class Shop:
             raise RequestError(f"the shop lives week by week: the next is {live.week}, not {week}", "week")
         table = as_table(offers)
         given = read_offers(world, table, week)
-        window = shelf(self.settings, world.catalogue, world.world_seed, week)
-        outcome = advance(world, live.customers, live.state, week, given)
+        now = self.before()
+        window = now.window
+        given = None if given is None else with_eligible(now, given)
+        outcome, expected = self._advance(now, given)
         sold, worth = sell(world, live.customers, live.state, window, week, outcome)
+        seen = self._browse(now, outcome, sold, worth)
         strangers = sell_to_guests(world, window, week, live.customers.customer)
         everything = Sold.concat([sold, strangers])
         back = Sold.concat([live.pending, returned(world, week, everything)])
-        now = back.at < week_start(world, week + 1)
-        live.pending, live.week = back.take(np.flatnonzero(~now)), week + 1
-        shown, clicked, redeemed = message_tables(world, table, outcome.response, sold, window.price)
-        return StepRows(
-            orders=order_table(world, Sold.concat([everything, back.take(np.flatnonzero(now))])),
+        arrived = back.at < week_start(world, week + 1)
+        live.pending, live.week = back.take(np.flatnonzero(~arrived)), week + 1
+        shown, clicked, redeemed = message_tables(world, week, table, outcome.response, sold, window.price)
+        rows = StepRows(
+            orders=order_table(world, Sold.concat([everything, back.take(np.flatnonzero(arrived))])),
             exposures=shown,
             clicks=clicked,
             redemptions=redeemed,
-            truth=week_truth(world, live.customers, outcome, worth),
+            truth=week_truth(world, live.customers, live.state, outcome, worth),
+            interactions=seen,
+            subscriptions=None if outcome.passes is None else subscription_table(world, outcome.passes),
+            lapses=lapse_rows(world, live.customers, week, outcome),
+            expected=expected,
         )
+        live.journal.weeks.append(rows)
+        return rows
+
+    def run_out(self, weeks: int = 12) -> list[StepRows]:
+        """Weeks without offers, in which what was moved forward settles and who came back goes on buying."""
+        return [self.step(self.week) for _ in range(weeks)]
+
+    def visible(self) -> Visible:
+        """What the shop's own systems show at the start of the next week."""
+        live, world = self._alive(), self.world
+        return Visible(
+            week=live.week,
+            now=self.start + timedelta(weeks=live.week),
+            start=self.start,
+            products=truth.product_table(world, live.week),
+            customers=truth.customer_table(world, live.customers, live.state, live.week),
+            journal=live.journal,
+        )
+
+    def before(self) -> Before:
+        """The truth about the next week before anything happens in it."""
+        live, world = self._alive(), self.world
+        window = shelf(self.settings, world.catalogue, world.world_seed, live.week)
+        mean = typical(world, live.means, live.customers, live.state.due, window, live.week)
+        return before_week(world, live.customers, live.state, live.week, window, mean)
+
+    def effects(self, offers: OfferRows) -> pa.Table:
+        """The truth about offers that could be made next week, each as if it were the only one."""
+        now = self.before()
+        table = as_table(offers)
+        given = read_offers(self.world, table, now.week)
+        return effect_table(now, table, given)
 
     def fork(self) -> Shop:
         """The same shop at the same moment, to live on under other offers with the same luck."""
         twin = object.__new__(Shop)
         twin.settings, twin.world, twin.start, twin._ends = self.settings, self.world, self.start, None
         live, everyone = self._alive(), slice(None)
-        twin._live = Live(live.customers, live.state.take(everyone), live.week, live.pending.take(everyone))
+        twin._live = Live(
+            live.customers,
+            live.state.take(everyone),
+            live.week,
+            live.pending.take(everyone),
+            live.means,
+            live.journal.fork(),
+        )
         return twin
+
+    def _advance(self, now: Before, given: Offers | None) -> tuple[Week, Expected]:
+        """Live on, and what the week was worth on average, given the state it began with."""
+        live = self._alive()
+        began = replace(now, state=live.state.take(slice(None)))
+        outcome = advance(self.world, live.customers, live.state, now.week, given)
+        return outcome, expect(began, outcome.response)
+
+    def _browse(self, now: Before, outcome: Week, sold: Sold, worth: Worth) -> pa.Table | None:
+        """Views and carts of the week, where they are recorded."""
+        if not self.settings.interactions:
+            return None
+        live = self._alive()
+        events, carts = browse(self.world, live.customers, now.window, now.week, now.hazard)
+        keep_carts(live.customers, live.state, now.week, outcome, worth.at, carts)
+        return pa.concat_tables([events, browse_to_order(self.world, now.week, sold)])
 
     def _alive(self) -> Live:
         if self._live is None:
             if self._ends is None:
                 raise RequestError("the shop has no history yet: call write_history first")
-            states, pending = self._ends
+            states, pending, folder = self._ends
+            customers = customers_of(self.world, 0, self.settings.customers)
             self._live = Live(
-                customers_of(self.world, 0, self.settings.customers),
+                customers,
                 State.concat(states),
                 self.settings.weeks,
                 Sold.concat(pending),
+                make_means(self.world, customers),
+                Journal(folder),
             )
             self._ends = None
         return self._live
@@ -200,3 +294,7 @@ class Shop:
         dirt.write_csv(folder / "orders.csv", spoilt)
         columns.write_table(folder / "truth" / "dirt.parquet", defects)
         return folder / "orders.csv", spoilt.num_rows
+
+
+def _if_there(path: Path) -> Path | None:
+    return path if path.exists() else None

@@ -11,22 +11,25 @@ import pyarrow.compute as pc
 from nextoffer.domain.arrays import Floats, Ints
 from nextoffer.simulation import columns, words
 from nextoffer.simulation.baskets import World
-from nextoffer.simulation.catalogue import BEFORE, CLASS_ELASTICITY, Catalogue, list_price
+from nextoffer.simulation.catalogue import BEFORE, CLASS_ELASTICITY, Catalogue, list_price, sold_out
 from nextoffer.simulation.columns import DAY
-from nextoffer.simulation.customers import TYPES, Customers, taste_family
+from nextoffer.simulation.customers import NO_MEMBER, TYPES, Customers, taste_family, weeks_before
 from nextoffer.simulation.life import BY_OFFER, NEVER, State
 from nextoffer.simulation.luck import Stream, pick, uniform
-from nextoffer.simulation.sales import order_moments, week_start
+from nextoffer.simulation.occasions import points_expire
+from nextoffer.simulation.sales import order_moments, week_start, week_starts
 
 
-def product_table(world: World) -> pa.Table:
-    """The shop's products as it would list them at the end of the history."""
+def product_table(world: World, week: int | None = None) -> pa.Table:
+    """The shop's products as it would list them at the end of the history, or at the start of a week."""
     settings, catalogue, seed = world.settings, world.catalogue, world.world_seed
     family, products = catalogue.family, np.arange(catalogue.size)
     numbers = columns.product_ids(catalogue, products)
-    price = list_price(settings, catalogue, settings.weeks - 1)
+    price = list_price(settings, catalogue, settings.weeks - 1 if week is None else week)
     stock = np.floor(5 + 200 * uniform(seed, Stream.PRODUCT_STOCK, 0, products))
     tracked = uniform(seed, Stream.PRODUCT_STOCK, 0, products, 1) < 0.7
+    out = sold_out(settings, catalogue, seed, settings.weeks if week is None else week)
+    stock, tracked = np.where(out, 0.0, stock), tracked | out
     brand = pick(uniform(seed, Stream.PRODUCT_NAME, 0, family, catalogue.step % 3), _even(len(words.BRANDS)))
     told = (catalogue.cycle_weeks > 0) & (
         uniform(seed, Stream.FAMILY_CYCLE, 0, np.arange(len(catalogue.margin)), 1) < 0.6
@@ -90,10 +93,10 @@ def family_names(count: int) -> list[str]:
     return names
 
 
-def customer_table(world: World, customers: Customers, state: State) -> pa.Table:
-    """What the shop knows of those of these customers who have joined by now."""
+def customer_table(world: World, customers: Customers, state: State, week: int) -> pa.Table:
+    """What the shop knows, at the start of a week, of those of these customers who have joined by then."""
     settings, seed = world.settings, world.world_seed
-    joined = customers.joins < settings.weeks
+    joined = customers.joins < week
     rows, numbers = np.flatnonzero(joined), customers.customer[joined]
 
     def drawn(slot: int) -> Floats:
@@ -104,8 +107,7 @@ def customer_table(world: World, customers: Customers, state: State) -> pa.Table
     english = len(words.FIRST_NAMES)
     name = np.floor(drawn(1) * np.where(russian, len(names) - english, english)).astype(np.int64)
     name += np.where(russian, english, 0)
-    member = drawn(2) < 0.6
-    birth = np.floor((1950 - 1970 + 55 * drawn(3)) * 365.25).astype(np.int32)
+    member = customers.member_since[rows] > NO_MEMBER
     first = _first_order(world, customers, rows)
     customer_ids = columns.customer_ids(settings, numbers)
     phone = columns.ids("+4479", np.floor(1e8 * drawn(4)).astype(np.int64), 8)
@@ -115,9 +117,15 @@ def customer_table(world: World, customers: Customers, state: State) -> pa.Table
             "email": _joined("", pc.utf8_lower(customer_ids), "@example.com"),
             "phone": pc.if_else(pa.array(drawn(5) < 0.5), phone, pa.scalar(None, pa.string())),
             "first_name": pa.array(names).take(pa.array(name)),
-            "birth_date": pa.array(birth, mask=drawn(6) > 0.5).cast(pa.date32()),
+            "birth_date": pa.array(customers.born[rows], mask=drawn(6) > 0.5).cast(pa.date32()),
             "joined_at": pc.if_else(pa.array(member), columns.moments(first), None),
             "programme": pc.if_else(pa.array(member), words.PROGRAMME, None),
+            "points_balance": pa.array(state.points[rows].astype(np.int64), mask=~member),
+            "points_expire_at": pc.if_else(
+                pa.array(member),
+                columns.moments(week_starts(world, points_expire(customers.member_since[rows], week))),
+                None,
+            ),
             "locale": pc.if_else(pa.array(russian), "ru", "en"),
             "consent_email": pa.array(state.subscribed[rows]),
             "consent_push": pa.array(drawn(7) < 0.25),
@@ -244,8 +252,7 @@ def lapse_truth(world: World, lapsed: Ints, returned: Ints) -> pa.Table:
 def _first_order(world: World, customers: Customers, rows: Ints) -> Ints:
     """Moment of the first order; somewhere in the three years before for those who came before."""
     numbers, joins = customers.customer[rows], customers.joins[rows]
-    ago = np.floor(1 + 156 * uniform(world.world_seed, Stream.PERSON, 0, numbers, 8)).astype(np.int64)
-    moment = order_moments(world, 0, numbers) - ago * 7 * DAY
+    moment = order_moments(world, 0, numbers) - weeks_before(world.world_seed, numbers) * 7 * DAY
     for week in np.unique(joins[joins >= 0]):
         now = joins == week
         moment[now] = order_moments(world, int(week), numbers[now])
