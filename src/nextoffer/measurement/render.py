@@ -58,7 +58,7 @@ def _checks(checks: Checks, language: str) -> Text:
         holdout=checks.n_holdout,
     )
     if checks.blocked is not None:
-        blocked = say(language, "No readout: {why}.", why=checks.blocked)
+        blocked = say(language, "No readout: {why}", why=checks.blocked)
         return Text(f"{groups} {blocked}", style="red")
     met = say(
         language,

@@ -203,7 +203,7 @@ def _check_groups(
     if min(n_treated, n_holdout) < 2:
         blocked = said(
             "treated customers: {treated}, held out: {holdout}; there is nobody to compare with. "
-            "Set [experiment] holdout_share above 0 and serve or export offers first",
+            "Set [experiment] holdout_share above 0 and serve or export offers first.",
             treated=n_treated,
             holdout=n_holdout,
         )
@@ -218,7 +218,7 @@ def _check_groups(
         )
     elif met > _CONTAMINATED:
         blocked = said(
-            "{share} of the holdout met an offer: find out what shows offers to held-out customers",
+            "{share} of the holdout met an offer: find out what shows offers to held-out customers.",
             share=said("{percent}%", percent=round(100 * met, 1)),
         )
     return Checks(n_treated, n_holdout, share, split_p, met, blocked)

@@ -40,21 +40,13 @@ def percent_text(language: str, share: float, decimals: int = 0, signed: bool = 
     return _formatted(language, share, f"+{pattern};-{pattern}" if signed else pattern)
 
 
-@lru_cache(_REMEMBERED)
 def money_text(language: str, amount: Decimal, currency: str) -> str:
     """An amount with its currency's sign and exactly the decimals it is given with.
 
     >>> money_text("en", Decimal("1250.00"), "GBP"), money_text("en", Decimal("30"), "GBP")
     ('£1,250.00', '£30')
     """
-    from babel.numbers import format_currency, get_currency_symbol
-
-    locale = _locale(language)
-    decimals = _decimals(-int(amount.as_tuple().exponent))
-    pattern = locale.currency_formats["standard"].pattern.replace(".00", decimals)
-    if get_currency_symbol(currency, locale)[-1].isalpha():  # CLDR's spacing, which Babel leaves out
-        pattern = pattern.replace("¤#", "¤\N{NO-BREAK SPACE}#")
-    return format_currency(amount, currency, pattern, locale, currency_digits=False)
+    return _money(language, amount, currency, -int(amount.as_tuple().exponent))
 
 
 @lru_cache(_REMEMBERED)
@@ -68,6 +60,18 @@ def date_text(language: str, day: date, today: date) -> str:
 
     pattern = text("d MMMM y") if abs((day - today).days) >= _FAR_DAYS else text("d MMMM")
     return format_date(day, catalogue(language).gettext(pattern), _locale(language))
+
+
+@lru_cache(_REMEMBERED)
+def _money(language: str, amount: Decimal, currency: str, decimals: int) -> str:
+    """Equal amounts of other decimals are other texts: `decimals` keeps them apart in the cache."""
+    from babel.numbers import format_currency, get_currency_symbol
+
+    locale = _locale(language)
+    pattern = locale.currency_formats["standard"].pattern.replace(".00", _decimals(decimals))
+    if get_currency_symbol(currency, locale)[-1].isalpha():  # CLDR's spacing, which Babel leaves out
+        pattern = pattern.replace("¤#", "¤\N{NO-BREAK SPACE}#")
+    return format_currency(amount, currency, pattern, locale, currency_digits=False)
 
 
 @lru_cache(_REMEMBERED)
