@@ -31,8 +31,8 @@ from nextoffer.models.segments import Segments
 from nextoffer.models.taught import Taught
 from nextoffer.models.trees import Trees
 from nextoffer.models.up_sell import UpSell
+from nextoffer.texts import LANGUAGES as LANGUAGES  # a customer's is a place in it
 
-LANGUAGES = ("en", "ru")  # reasons are written in these
 VIEWS = ("repeat", "explore")  # of the ranker
 
 
