@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from benchmarks import postgres
 from nextoffer.config import Experiment
 from nextoffer.errors import LedgerError
 from nextoffer.tracking.holdout import groups
@@ -333,6 +334,17 @@ def test_a_locked_ledger_says_who_to_look_for(
     other.execute("ROLLBACK")
     other.close()
     assert ledger.record_decisions([sent("d1")]) == 1
+    ledger.close()
+
+
+def test_a_connection_that_died_while_idle_is_replaced(
+    postgresql: postgres.Server, new_postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nextoffer.tracking.database.IDLE_SECONDS", 0.0)
+    ledger = open_ledger(new_postgresql)
+    for write in range(3):
+        assert ledger.record_decisions([sent(f"d{write}")]) == 1
+        postgresql.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'new%'")
     ledger.close()
 
 

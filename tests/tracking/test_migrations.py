@@ -151,9 +151,8 @@ def opener(url: str) -> subprocess.Popen[str]:
 def test_processes_that_open_an_old_ledger_at_once_take_turns(first_release: str) -> None:
     workers = [opener(first_release) for _ in range(2)]
 
-    assert [worker.communicate(timeout=60)[0].strip() in ("True", "False") for worker in workers] == [
-        True
-    ] * 3
+    said = [worker.communicate(timeout=60)[0].strip() for worker in workers]
+    assert set(said) <= {"True", "False"} and "True" in said
     assert [worker.returncode for worker in workers] == [0, 0]
     ledger = open_ledger(first_release)
     assert versions(ledger)[0] == SCHEMA_VERSION

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import fcntl
+import re
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +25,14 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, NoSuchModuleError, SQLAlchemyError
 
 from nextoffer.errors import LedgerError
 from nextoffer.tracking import migrations
 from nextoffer.tracking.schema import SCHEMA_VERSION, metadata, schema_version
 
 BUSY_SECONDS = 30
+IDLE_SECONDS = 1.0
 _LOCK = 0x6E6578746F  # any number that is ours
 # Before this version SQLite can lose a write when one process checkpoints while another resets the log.
 _SAFE_WAL = (3, 51, 3)
@@ -69,6 +73,60 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """One consistent view of the ledger; blocks nobody."""
     with explained(engine.url), engine.connect() as connection:
         yield connection
+
+
+class Statements:
+    """The driver's own cursor for texts of SQL that must be quick; parameters are written `:name` on every database.
+
+    SQLAlchemy's machinery costs several times what the statement costs; here it would count.
+    """
+
+    def __init__(self, cursor: Any, engine: Engine) -> None:
+        self._cursor, self._error = cursor, engine.dialect.loaded_dbapi.Error
+        self.locks_rows = engine.dialect.name == "postgresql"
+
+    def one(self, text: str, values: Mapping[str, Any] | None = None) -> tuple[Any, ...] | None:
+        """Run a statement; the first row it gives, or None."""
+        try:
+            self._cursor.execute(_percent(text) if self.locks_rows else text, values or {})
+            rows = (
+                self._cursor.fetchall() if self._cursor.description else []
+            )  # all: it must have run to its end
+            return rows[0] if rows else None
+        except self._error as error:
+            raise DBAPIError(None, None, error) from error
+
+
+@lru_cache(maxsize=64)
+def _percent(text: str) -> str:
+    return re.sub(r":(\w+)", r"%(\1)s", text)
+
+
+@contextmanager
+def glancing(engine: Engine) -> Iterator[Statements]:
+    """Statements outside any transaction: each sees the newest commit, and PostgreSQL is asked only once."""
+    with explained(engine.url):
+        pooled = engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        on_server = engine.dialect.name == "postgresql"
+        try:
+            if on_server:
+                driver.autocommit = True
+            yield Statements(driver.cursor(), engine)
+        except DBAPIError:
+            pooled.invalidate()
+            raise
+        finally:
+            if on_server and not driver.closed:
+                driver.autocommit = False
+            pooled.close()
+
+
+@contextmanager
+def changing(engine: Engine) -> Iterator[Statements]:
+    """Statements in one exclusive transaction, like `writing`."""
+    with writing(engine) as connection:
+        yield Statements(connection.connection.cursor(), engine)
 
 
 @contextmanager
@@ -121,7 +179,7 @@ def _parsed(url: str) -> URL:
 def _engine(target: URL, checkpoints: bool) -> Engine:
     try:
         if target.get_backend_name() != "sqlite":
-            return create_engine(target, hide_parameters=True, pool_pre_ping=True)
+            return _kept_alive(create_engine(target, hide_parameters=True))
         path = _file_of(target)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,6 +204,29 @@ def _engine(target: URL, checkpoints: bool) -> Engine:
         # A deferred transaction that turns into a writer fails at once if another wrote meanwhile.
         write = connection.get_execution_options().get("nextoffer_write", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    return engine
+
+
+def _kept_alive(engine: Engine) -> Engine:
+    """Ask a connection that was idle whether it still lives, and open another one if not.
+
+    `pool_pre_ping` asks every time, which would double the round trips of a lookup.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def _note(_connection: object, record: Any) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _proxy: object) -> None:
+        now = time.monotonic()
+        if now - record.info.get("idle_since", now) < IDLE_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error  # the pool tries again with a new connection
 
     return engine
 

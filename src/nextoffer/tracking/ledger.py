@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.tracking import database, queries, schema
+from nextoffer.tracking.codes import Codes
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.schema import Decision, Event
 
@@ -44,6 +45,12 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.codes = Codes(engine)
+
+    @property
+    def engine(self) -> Engine:
+        """The database, for whole queries of this package."""
+        return self._engine
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -143,9 +150,7 @@ class Ledger:
 
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An insert that leaves rows alone whose key is there already."""
-        if self._engine.dialect.name == "postgresql":
-            return postgresql.insert(table).on_conflict_do_nothing()
-        return sqlite.insert(table).on_conflict_do_nothing()
+        return queries.insert(self._engine.dialect, table).on_conflict_do_nothing()
 
     def _insert_new(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> set[str]:
         """Insert rows and return the keys of those that were not there before.

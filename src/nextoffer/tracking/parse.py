@@ -38,20 +38,20 @@ def parse_event(item: Mapping[str, Any], zone: tzinfo, currency: str) -> Event:
     BadRecordError : with `field`, the first key at fault.
     """
     if not isinstance(item, Mapping):
-        raise _bad("event", item, "must be an object with event_id, event_type and occurred_at")
+        raise bad_field("event", item, "must be an object with event_id, event_type and occurred_at")
     event_id = _required_id(item, "event_id")
     kind = _type(item)
     at = _moment(item, "occurred_at", zone)
-    customer, visitor = _id(item, "customer_id"), _id(item, "visitor_id")
+    customer, visitor = id_of(item, "customer_id"), id_of(item, "visitor_id")
     unit = customer or visitor
-    token = _id(item, "attribution_token") or _id(item, "decision_id")
-    offer, product = _id(item, "offer_id"), _id(item, "product_id")
+    token = id_of(item, "attribution_token") or id_of(item, "decision_id")
+    offer, product = id_of(item, "offer_id"), id_of(item, "product_id")
     if unit is None and token is None:
-        raise _bad("customer_id", None, "or visitor_id or attribution_token must say who it was")
+        raise bad_field("customer_id", None, "or visitor_id or attribution_token must say who it was")
     if kind in _NEEDS_PRODUCT and product is None:
-        raise _bad("product_id", None, f"must name the product of a {kind}")
+        raise bad_field("product_id", None, f"must name the product of a {kind}")
     if kind in _NEEDS_DECISION and token is None and offer is None:
-        raise _bad("attribution_token", None, f"or offer_id must say which offer this {kind} is about")
+        raise bad_field("attribution_token", None, f"or offer_id must say which offer this {kind} is about")
     payload = {key: str(item[key]) for key in _KEPT if item.get(key) not in (None, "")}
     if customer is not None and visitor is not None:
         payload["visitor_id"] = visitor
@@ -81,7 +81,7 @@ def parse_order(
     lines = tuple(_line(item, number) for number, item in enumerate(items, start=1))
     if revenue in (None, ""):
         if not lines:
-            raise _bad("order.lines", None, "must hold a line, or `revenue` must be given")
+            raise bad_field("order.lines", None, "must hold a line, or `revenue` must be given")
         sold = sum(_sold(line, currency) for line in lines) - _money("discount", discount, currency)
     else:
         sold = _money("revenue", revenue, currency)
@@ -91,7 +91,7 @@ def parse_order(
     elif lines and all("unit_cost" in line for line in lines):
         spent = sum(_product(line, "unit_cost", currency) for line in lines)
     if max(abs(sold), abs(spent or 0)) >= 2**62:
-        raise _bad("order", sold, "must have a possible value")
+        raise bad_field("order", sold, "must have a possible value")
     return Order(order_id, unit_id, at, sold, currency, spent, lines)
 
 
@@ -106,67 +106,68 @@ def parse_moment(value: object, field: str, zone: tzinfo) -> datetime:
         try:
             value = datetime.fromisoformat(value.strip())
         except ValueError:
-            raise _bad(field, value, "must be a date and time such as 2026-01-31T12:00:00Z") from None
+            raise bad_field(field, value, "must be a date and time such as 2026-01-31T12:00:00Z") from None
     if not isinstance(value, datetime):
-        raise _bad(field, value, "must be a date and time such as 2026-01-31T12:00:00Z")
+        raise bad_field(field, value, "must be a date and time such as 2026-01-31T12:00:00Z")
     if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
-        raise _bad(field, value.isoformat(), f"must lie between {_FIRST_YEAR} and {_LAST_YEAR}")
+        raise bad_field(field, value.isoformat(), f"must lie between {_FIRST_YEAR} and {_LAST_YEAR}")
     return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
 
 
 def _order(item: Mapping[str, Any], unit: str | None, at: datetime, currency: str) -> Order:
     nested = item.get("order")
     if nested is not None and not isinstance(nested, Mapping):
-        raise _bad("order", nested, "must be an object with order_id and lines")
+        raise bad_field("order", nested, "must be an object with order_id and lines")
     order: Mapping[str, Any] = item if nested is None else nested
     if unit is None:
-        raise _bad("customer_id", None, "or visitor_id must say who bought")
-    named = _id(order, "currency")
+        raise bad_field("customer_id", None, "or visitor_id must say who bought")
+    named = id_of(order, "currency")
     if named is not None and named != currency:
-        raise _bad("order.currency", named, f"must be {currency}, the shop's currency")
-    order_id = _id(order, "order_id")
+        raise bad_field("order.currency", named, f"must be {currency}, the shop's currency")
+    order_id = id_of(order, "order_id")
     if order_id is None:
-        raise _bad("order.order_id", None, "must be given with a purchase")
+        raise bad_field("order.order_id", None, "must be given with a purchase")
     revenue = order.get("revenue", order.get("total"))
     discount = order.get("discount", order.get("order_discount"))
-    return parse_order(order_id, unit, at, _lines(order), currency, revenue, order.get("cost"), discount)
+    return parse_order(order_id, unit, at, lines_of(order), currency, revenue, order.get("cost"), discount)
 
 
-def _lines(order: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+def lines_of(order: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """An order's lines, not yet checked: an array, its JSON text, or the order itself if it is of one line."""
     lines = order.get("lines")
     if isinstance(lines, str) and lines.strip():
         try:
             lines = orjson.loads(lines)
         except orjson.JSONDecodeError:
-            raise _bad("order.lines", lines[:40], "must be a JSON array of lines") from None
+            raise bad_field("order.lines", lines[:40], "must be a JSON array of lines") from None
     if lines in (None, ""):
         # a flat row with one product is an order of one line
         return [order] if order.get("unit_price") not in (None, "") else []
     if not isinstance(lines, list | tuple):
-        raise _bad("order.lines", lines, "must be an array of lines")
+        raise bad_field("order.lines", lines, "must be an array of lines")
     return lines
 
 
 def _line(item: Mapping[str, Any], number: int) -> dict[str, str]:
     where = f"order.lines[{number - 1}]"
     if not isinstance(item, Mapping):
-        raise _bad(where, item, "must be an object with product_id, quantity and unit_price")
-    product = _id(item, "product_id")
+        raise bad_field(where, item, "must be an object with product_id, quantity and unit_price")
+    product = id_of(item, "product_id")
     if product is None:
-        raise _bad(f"{where}.product_id", None, "must be given")
+        raise bad_field(f"{where}.product_id", None, "must be given")
     given = {"quantity": item.get("quantity", 1), "unit_price": item.get("unit_price", item.get("price"))}
     line = {"product_id": product}
     for field, value in given.items():
         if value in (None, ""):
-            raise _bad(f"{where}.{field}", None, "must be given")
-        line[field] = str(_number({field: value}, field, where))
+            raise bad_field(f"{where}.{field}", None, "must be given")
+        line[field] = str(number_of({field: value}, field, where))
     if Decimal(line["quantity"]) == 0:
-        raise _bad(f"{where}.quantity", given["quantity"], "must not be 0")
+        raise bad_field(f"{where}.quantity", given["quantity"], "must not be 0")
     if Decimal(line["unit_price"]) < 0:
-        raise _bad(f"{where}.unit_price", given["unit_price"], "must not be negative")
+        raise bad_field(f"{where}.unit_price", given["unit_price"], "must not be negative")
     for field in ("unit_cost", "line_discount"):
         if item.get(field) not in (None, ""):
-            line[field] = str(_number(item, field, where))
+            line[field] = str(number_of(item, field, where))
     return line
 
 
@@ -179,20 +180,21 @@ def _product(line: Mapping[str, str], field: str, currency: str) -> int:
 
 
 def _money(field: str, value: object, currency: str) -> int:
-    return 0 if value in (None, "") else to_minor(_number({field: value}, field), currency)
+    return 0 if value in (None, "") else to_minor(number_of({field: value}, field), currency)
 
 
-def _number(item: Mapping[str, Any], field: str, where: str | None = None) -> Decimal:
+def number_of(item: Mapping[str, Any], field: str, where: str | None = None) -> Decimal:
+    """A finite number, exact as it was written."""
     value = item[field]
     name = field if where is None else f"{where}.{field}"
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
-        raise _bad(name, value, "must be a number")
+        raise bad_field(name, value, "must be a number")
     try:
         number = Decimal(value.strip() if isinstance(value, str) else str(value))
     except InvalidOperation:
-        raise _bad(name, value, "must be a number with a decimal point, such as 2.55") from None
+        raise bad_field(name, value, "must be a number with a decimal point, such as 2.55") from None
     if not number.is_finite() or abs(number) >= _LARGEST:
-        raise _bad(name, value, "must be a number below a million million")
+        raise bad_field(name, value, "must be a number below a million million")
     return number
 
 
@@ -200,37 +202,39 @@ def _type(item: Mapping[str, Any]) -> str:
     name = item.get("event_type") or item.get("type")
     kind = canonical_type(name) if isinstance(name, str) else None
     if kind is None:
-        raise _bad("event_type", name, f"must be one of {', '.join(EVENT_TYPES)}")
+        raise bad_field("event_type", name, f"must be one of {', '.join(EVENT_TYPES)}")
     return kind
 
 
 def _moment(item: Mapping[str, Any], field: str, zone: tzinfo) -> datetime:
     value = item.get(field)
     if value in (None, ""):
-        raise _bad(field, None, "must be given")
+        raise bad_field(field, None, "must be given")
     return parse_moment(value, field, zone)
 
 
 def _required_id(item: Mapping[str, Any], field: str) -> str:
-    value = _id(item, field)
+    value = id_of(item, field)
     if value is None:
-        raise _bad(field, None, "must be given, so that sending it twice counts once")
+        raise bad_field(field, None, "must be given, so that sending it twice counts once")
     return value
 
 
-def _id(item: Mapping[str, Any], field: str) -> str | None:
+def id_of(item: Mapping[str, Any], field: str) -> str | None:
+    """An id or a short word, stripped; None if it is missing or empty."""
     value = item.get(field)
     if value is None or value == "":
         return None
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise _bad(field, value, "must be text")
+        raise bad_field(field, value, "must be text")
     if len(value) > _LONGEST_ID or not value.isprintable():
-        raise _bad(field, value[:40], f"must be printable text of at most {_LONGEST_ID} characters")
+        raise bad_field(field, value[:40], f"must be printable text of at most {_LONGEST_ID} characters")
     return value.strip() or None
 
 
-def _bad(field: str, value: object, rule: str) -> BadRecordError:
+def bad_field(field: str, value: object, rule: str) -> BadRecordError:
+    """The error that says which field is at fault, what it must be, and what it was."""
     found = "" if value is None else f", not {str(value)[:60]!r}"
     return BadRecordError(f"{field} {rule}{found}", field)

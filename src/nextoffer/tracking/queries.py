@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Dialect, Engine, Select, Table, and_, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Ints
@@ -29,6 +30,11 @@ def assigned(connection: Connection, experiment: Experiment, units: Sequence[str
         table.c.unit_id.in_(units),
     )
     return {unit: group for unit, group in connection.execute(query)}
+
+
+def insert(dialect: Dialect, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """An insert that can say what to do about rows whose key is there already."""
+    return postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def chunks(units: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -164,19 +164,19 @@ class Event:
     payload: Mapping[str, Any] = field(default_factory=dict)
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_micros(moment: datetime) -> int:
     """Microseconds since 1970 UTC; a moment without zone is UTC."""
     aware = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    return (aware - _EPOCH) // _MICROSECOND
+    return (aware - EPOCH) // _MICROSECOND
 
 
 def from_micros(micros: int) -> datetime:
     """The UTC moment of a stored number."""
-    return _EPOCH + micros * _MICROSECOND
+    return EPOCH + micros * _MICROSECOND
 
 
 def to_json(value: object) -> str:
