@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cache, lru_cache
 from gettext import GNUTranslations, NullTranslations
-from importlib import resources
 from io import BytesIO
 
 LANGUAGES = ("en", "ru")  # the first is the source, and what is said where no language is known
@@ -40,6 +39,8 @@ def catalogue(tag: str) -> NullTranslations:
 def _compiled(language: str) -> NullTranslations:
     if language == LANGUAGES[0]:
         return NullTranslations()
+    from importlib import resources
+
     from babel.messages.mofile import write_mo
     from babel.messages.pofile import read_po
 
