@@ -30,6 +30,7 @@ from nextoffer.domain.arrays import Strings
 from nextoffer.domain.kinds import KINDS, REASON
 from nextoffer.domain.offers import Candidates
 from nextoffer.features.catalogue import Catalogue
+from nextoffer.features.diary import Diary, Returned
 from nextoffer.features.interactions import Pairs
 from nextoffer.models.knowledge import Customers, Knowledge, Products
 from nextoffer.offers.choosing import Context, Policy
@@ -97,7 +98,8 @@ def make_shop(rng, n_products, n_customers, each):
     knowledge = Knowledge(28, *parts, make_pairs(rng, n_products, n_customers), *[NONE] * 10)
     ids = CustomerIds(Strings.of(f"C{row:07d}" for row in range(n_customers)))
     stored = StoredCandidates.of(make_candidates(rng, n_products, n_customers, each), n_customers)
-    return Bundle.make("synthetic", AS_OF, ids, catalogue, knowledge, NONE, stored)
+    diary = Diary(returned=make_returned(rng, n_products, n_customers))
+    return Bundle.make("synthetic", AS_OF, ids, catalogue, knowledge, NONE, stored, diary=diary)
 
 
 def make_customers(rng, n):
@@ -138,6 +140,12 @@ def make_pairs(rng, n_products, n_customers):
     once = np.ones(len(product), np.int32)
     indptr = np.concatenate([[0], np.cumsum([len(rows) for rows in bought])]).astype(np.int64)
     return Pairs(indptr, product, once, once, ages, ages, *rest)
+
+
+def make_returned(rng, n_products, n_customers):
+    """One product sent back by every second customer."""
+    who = np.flatnonzero(rng.random(n_customers) < 0.5).astype(np.int32)
+    return Returned(who, rng.integers(0, n_products, len(who)).astype(np.int32))
 
 
 def make_candidates(rng, n_products, n_customers, each):

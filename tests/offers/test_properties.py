@@ -208,7 +208,7 @@ def refused(case: Case, at: int, kind: str, product: int) -> str | None:
     p = product_of(case, product) if some_product else None
     out = settings.offers.exclude
     stock = c.stock if x.stock is None else x.stock
-    pairs = case.bundle.knowledge.pairs
+    pairs, back = case.bundle.knowledge.pairs, case.bundle.diary.returned
     mine = range(pairs.indptr[row], pairs.indptr[row + 1]) if row >= 0 else range(0)
     ages = [int(pairs.last_age_days[i]) for i in mine if some_product and pairs.product[i] == product]
     once = some_product and not c.repeatable[product]
@@ -235,6 +235,7 @@ def refused(case: Case, at: int, kind: str, product: int) -> str | None:
         "restricted": some_product and c.restricted[product],
         "out-of-stock": some_product and stock[product] <= 0,
         "bought-recently": recent,
+        "returned": (row, product) in zip(back.customer.tolist(), back.product.tolist(), strict=True),
         "once-a-year": kind == "event" and x.event_made is not None and x.event_made[at],
         "in-cart": x.cart is not None and product in x.cart.tolist(),
         "contact-cap": limited and (over or (x.capped is not None and bool(x.capped[at]))),
