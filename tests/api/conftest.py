@@ -59,6 +59,7 @@ def offer_of(product_id: str, rank: int = 1) -> Offer:
         code=None,
         valid_until=NOW + timedelta(days=14),
         incentive_text="",
+        incentive_name="none",
         p_buy=0.125,
         expected_profit=0.42,
         reason=Reason("similar-customers", "Customers like you buy this.", ("22423",)),

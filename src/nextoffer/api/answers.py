@@ -52,6 +52,9 @@ class OfferModel(_Answer):
     final_price: str | None = Field(pattern=MONEY, description="what the customer pays, incentive taken off")
     incentive: IncentiveModel
     incentive_text: str = Field(description="the incentive in the customer's language; empty for none")
+    incentive_name: str | None = Field(
+        default=None, description="what the shop calls the incentive. Server key only"
+    )
     code: str | None = Field(description="code to redeem the incentive with, if one is needed")
     valid_until: str = Field(description="RFC 3339, UTC")
     p_buy: float | None = Field(
@@ -242,6 +245,7 @@ OFFER_EXAMPLE: Final[Json] = {
     "final_price": "2.55",
     "incentive": {"type": "none"},
     "incentive_text": "",
+    "incentive_name": "none",
     "code": None,
     "valid_until": "2026-12-06T00:00:00Z",
     "p_buy": 0.31,

@@ -201,7 +201,7 @@ def refuse_mangled(text: str, field: str) -> None:
         raise RefusedError("invalid-encoding", "The URL is not valid UTF-8.", field)
 
 
-SERVER_ONLY_FIELDS: Final = frozenset({"p_buy", "expected_profit", "terms", "rule"})
+SERVER_ONLY_FIELDS: Final = frozenset({"p_buy", "expected_profit", "terms", "rule", "incentive_name"})
 
 
 def slate_body(

@@ -131,7 +131,7 @@ class Offer:
     """One offer, ready to be displayed. Prices are decimal strings in the shop's currency.
 
     An offer on the whole basket has no product, no url and no prices. `incentive_text` says in the customer's words
-    what they gain; empty for none. `rule` is the marketer's rule it comes from, `terms` what its expected profit is
+    what they gain, empty for none, and `incentive_name` what the shop calls it. `rule` is the marketer's rule it comes from, `terms` what its expected profit is
     the sum of, in currency units (only where it was asked to explain).
     """
 
@@ -152,6 +152,7 @@ class Offer:
     reason: Reason
     rule: str | None = None
     terms: dict[str, float] | None = None
+    incentive_name: str = "none"
 
 
 def offer_json(offer: Offer, currency: str) -> dict[str, Any]:
@@ -167,6 +168,7 @@ def offer_json(offer: Offer, currency: str) -> dict[str, Any]:
         "final_price": offer.final_price,
         "incentive": offer.incentive,
         "incentive_text": offer.incentive_text,
+        "incentive_name": offer.incentive_name,
         "code": offer.code,
         "valid_until": utc_text(offer.valid_until),
         "p_buy": round(offer.p_buy, 6),
@@ -257,7 +259,8 @@ class SlateRequest:
     bought since the bundle's as_of (live orders), `seen` what was viewed or carted in earlier visits as (product
     id, carted, hours ago). `messages_today/week` are contacts already made; `contact` says whether this slate is
     itself a contact (a message), so that the cap and its cost count. `used` is how often each incentive (by its
-    name) was redeemed by all, `used_by` by this customer. `explore` draws the depth of discounts with the uniform
+    name) was redeemed by all, `used_by` by this customer. `stock` is the units on hand now where that is known,
+    `sold` what the whole shop sold since the bundle was made, to be taken off tonight's stock. `explore` draws the depth of discounts with the uniform
     `draw` in [0, 1). `language` of the reasons: en or ru, as in ru-RU; empty = the customer's own, else the shop's.
     """
 
@@ -275,12 +278,13 @@ class SlateRequest:
     messages_week: int = 0
     language: str = ""
     explain: bool = False
-    stock: dict[str, float] = field(default_factory=dict)
+    stock: Mapping[str, float] = field(default_factory=dict)
+    sold: Mapping[str, float] = field(default_factory=dict)
     placement: str | None = None
     cart_value: int | None = None
     seen: tuple[tuple[str, bool, float], ...] = ()
     event_made: bool = False
-    used: dict[str, int] = field(default_factory=dict)
-    used_by: dict[str, int] = field(default_factory=dict)
+    used: Mapping[str, int] = field(default_factory=dict)
+    used_by: Mapping[str, int] = field(default_factory=dict)
     explore: bool = False
     draw: float = 0.0

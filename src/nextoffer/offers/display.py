@@ -142,6 +142,7 @@ def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: in
         final_price=None if product_id is None else to_wire(int(slates.final_price[at]), catalogue.currency),
         incentive=menu.wire(incentive),
         incentive_text=gain,
+        incentive_name=menu.name[incentive],
         code=None,
         valid_until=valid_until(shown, incentive, rule),
         p_buy=float(slates.p_buy[at]),

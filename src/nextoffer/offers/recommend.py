@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.config import Placement
-from nextoffer.domain.arrays import Bools, Ints
+from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.offers import KIND, KINDS, Candidates, Slate, SlateRequest, Slates
 from nextoffer.models.fresh import Moment
 from nextoffer.offers import live
@@ -73,7 +73,7 @@ def recommend(
         cart=cart if len(cart) else None,
         cart_value=request.cart_value,
         bought=bought if request.bought else None,
-        stock=_stock(bundle, request),
+        stock=_stock(bundle, request, candidates),
         contact=request.contact,
         messages_today=np.array([request.messages_today]),
         messages_week=np.array([request.messages_week]),
@@ -176,11 +176,13 @@ def _is_true(flags: pa.Array) -> Bools:
     return np.asarray(pc.fill_null(flags, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _stock(bundle: Bundle, request: SlateRequest) -> np.ndarray | None:
-    if not request.stock:
+def _stock(bundle: Bundle, request: SlateRequest, candidates: Candidates) -> Floats | None:
+    """Units on hand now, of the candidates' products; None where nothing is known but tonight's."""
+    if not request.stock and not request.sold:
         return None
     stock = bundle.catalogue.stock.copy()
-    for product_id, units in request.stock.items():
-        if (row := bundle.product_row(product_id)) >= 0:
-            stock[row] = units
+    for row in np.unique(candidates.product[candidates.product >= 0]).tolist():
+        product_id = bundle.catalogue.ids.text(row)
+        stock[row] -= request.sold.get(product_id, 0.0)
+        stock[row] = request.stock.get(product_id, stock[row])
     return stock
