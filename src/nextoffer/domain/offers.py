@@ -131,8 +131,9 @@ class Offer:
     """One offer, ready to be displayed. Prices are decimal strings in the shop's currency.
 
     An offer on the whole basket has no product, no url and no prices. `incentive_text` says in the customer's words
-    what they gain, empty for none, and `incentive_name` what the shop calls it. `rule` is the marketer's rule it comes from, `terms` what its expected profit is
-    the sum of, in currency units (only where it was asked to explain).
+    what they gain, empty for none, and `incentive_name` what the shop calls it. `rule` is the marketer's rule it
+    comes from, `terms` what its expected profit is the sum of, in currency units (only where it was asked to
+    explain).
     """
 
     offer_id: str
@@ -260,8 +261,9 @@ class SlateRequest:
     id, carted, hours ago). `messages_today/week` are contacts already made; `contact` says whether this slate is
     itself a contact (a message), so that the cap and its cost count. `used` is how often each incentive (by its
     name) was redeemed by all, `used_by` by this customer. `stock` is the units on hand now where that is known,
-    `sold` what the whole shop sold since the bundle was made, to be taken off tonight's stock. `explore` draws the depth of discounts with the uniform
-    `draw` in [0, 1). `language` of the reasons: en or ru, as in ru-RU; empty = the customer's own, else the shop's.
+    `sold` what the whole shop sold since the bundle was made, to be taken off tonight's stock. `explore` draws the
+    depth of discounts with the uniform `draw` in [0, 1). `language` of the reasons: en or ru, as in ru-RU; empty =
+    the customer's own, else the shop's.
     """
 
     customer_id: str | None = None
