@@ -6,6 +6,7 @@ import string
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from babel.messages.catalog import Catalog, Message
@@ -15,6 +16,7 @@ from babel.messages.pofile import read_po
 import nextoffer
 from nextoffer import texts
 from nextoffer.bundle import bundle
+from nextoffer.config.base import Language
 
 # Which arguments of which functions are texts, as Babel's extractor wants it.
 KEYWORDS = {"text": (1,), "texts": (1, 2), "say": (2,), "say_many": (2, 3), "said": (1,), "said_many": (1, 2)}
@@ -105,8 +107,8 @@ def test_plurals_follow_unicode_for_every_number(language: str) -> None:
     assert len({said for (said,) in forms.values()}) == len(forms)
 
 
-def test_the_languages_of_customers_are_those_of_the_texts() -> None:
-    assert bundle.LANGUAGES == texts.LANGUAGES
+def test_the_languages_of_customers_and_settings_are_those_of_the_texts() -> None:
+    assert bundle.LANGUAGES == texts.LANGUAGES == get_args(Language)
 
 
 def test_catalogues_are_packed_into_the_wheel() -> None:

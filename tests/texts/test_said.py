@@ -121,3 +121,9 @@ def test_a_shops_own_words_are_never_read_as_facts() -> None:
     title = "Mug {0} {secret.__class__} 100 %"
 
     assert texts.say("en", "“{product}” as a gift", product=title) == f"“{title}” as a gift"
+
+
+def test_after_warming_up_nothing_is_read_any_more() -> None:
+    texts.warm_up()
+
+    assert texts.catalogue("ru") is texts.catalogue("ru-RU")

@@ -20,6 +20,7 @@ from nextoffer.offers.by_hand import Reach
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.ranking import Choice
 from nextoffer.offers.reasons import reason_of
+from nextoffer.texts import language_of
 
 NOTHING = "nothing"
 
@@ -113,7 +114,8 @@ def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: in
     catalogue, menu, product = bundle.catalogue, policy.menu, int(slates.product[at])
     kind, incentive = KINDS[slates.kind[at]], int(slates.incentive[at])
     product_id = _product_id(bundle, product)
-    language = request.language or (bundle.language(row) if row >= 0 else policy.language)
+    own_language = bundle.language(row) if row >= 0 else policy.language
+    language = language_of(request.language) if request.language else own_language
     gain = incentive_text(menu, incentive, language, _gift(bundle, menu.gift[incentive])) if incentive else ""
     rule = int(slates.rule[at])
     own = shown.by_hand.said(rule, language) if shown.by_hand is not None and rule >= 0 else ""

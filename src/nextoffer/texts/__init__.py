@@ -4,7 +4,7 @@ To add a language: its name in LANGUAGES, its catalogue beside `ru.po`; tests/te
 """
 
 from nextoffer.texts.catalogue import LANGUAGES, catalogue, language_of, text, texts
-from nextoffer.texts.figures import date_text, money_text, number_text, percent_text
+from nextoffer.texts.figures import date_text, money_text, number_text, percent_text, warm_up
 from nextoffer.texts.sentences import Said, in_language, said, said_many, say, say_many
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "say_many",
     "text",
     "texts",
+    "warm_up",
 ]
