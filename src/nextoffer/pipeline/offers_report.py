@@ -125,7 +125,13 @@ def offers_report(shop: OpenShop, now: datetime, progress: Progress = quiet) -> 
     unknown = unknown_words(bundle, known, rules)
     told = tuple(_told(found, policy, known, judged, consent, unknown, at, today) for at in range(len(rules)))
     return OffersReport(
-        file, today, bundle.bundle_id, settings.currency, n, told, tuple(conflicts(found, policy))
+        file,
+        today,
+        bundle.bundle_id,
+        settings.currency,
+        n,
+        told,
+        tuple(conflicts(found, policy, judged.eligible > 0)),
     )
 
 
@@ -219,20 +225,27 @@ def _told(
         dropped=dict(sorted(drops.items(), key=lambda item: (-item[1], item[0]))),
         notes=(),
     )
-    notes = [*unknown.get(at, ()), *_notes(report, rule, known)]
-    return replace(report, notes=tuple(notes))
+    gone = unknown.get(at, ())
+    return replace(report, notes=(*gone, *_notes(report, rule, known, gone)))
 
 
-def _notes(report: RuleReport, rule: Rule, known: Known) -> Iterator[str]:
+def _counted(dropped: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason} {count:,}" for reason, count in dropped.items())
+
+
+def _notes(report: RuleReport, rule: Rule, known: Known, unknown: Sequence[str]) -> Iterator[str]:
     """What the marketer should know of a rule beside its figures."""
     if not report.reached:
         yield f"reaches nobody: {why_nobody(known, rule.audience)}"
     elif not report.eligible:
-        (first, *others) = report.dropped
-        if first == "margin-floor" and not others:
-            yield "below the margin floor for everybody it reaches: give less away, or lower [margin] floor_share"
-        else:
-            yield f"nobody it reaches may get it: {', '.join(report.dropped)}"
+        if "margin-floor" in report.dropped:
+            yield (
+                "below the margin floor for everybody who might get it: give less away, or lower [margin] floor_share"
+            )
+        elif NO_PRODUCT not in report.dropped:
+            yield f"nobody it reaches may get it: {_counted(report.dropped)}"
+        elif not unknown:
+            yield "there is nothing to offer: no product of it can be sold now"
     elif not report.offered:
         yield "worth less than it costs for everybody it reaches, so it is never made; pinned = true makes it anyway"
     elif report.expected_profit < 0:

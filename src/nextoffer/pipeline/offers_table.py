@@ -54,30 +54,27 @@ def _table(report: OffersReport) -> RenderableType:
     from rich.markup import escape
     from rich.table import Table
 
-    channels = list(report.rules[0].consent or ())
-    table = Table()
-    for name in ("rule", "when", "offer", "incentive"):
+    table = Table(show_lines=True)
+    for name in ("rule", "offer"):
         table.add_column(name, overflow="fold")
-    for name in ("reaches", *channels, "eligible", "worth it", "cost", "profit"):
+    for name in ("reaches", "may get it", "worth it", "cost", "profit"):
         table.add_column(name, justify="right")
     for rule in report.rules:
-        consent = [f"{(rule.consent or {}).get(name, 0):,}" for name in channels]
+        consent = [f"{name} {count:,}" for name, count in (rule.consent or {}).items()]
         table.add_row(
-            escape(rule.name),
-            rule.state,
-            escape(rule.offer),
-            escape(rule.incentive) + _marks(rule),
-            f"{rule.reached:,}",
-            *consent,
+            f"[bold]{escape(rule.name)}[/bold]\n{rule.state}",
+            escape("\n".join([rule.offer, *_terms(rule)])),
+            "\n".join([f"{rule.reached:,}", *consent]),
             *(_about(rule, figure) for figure in (f"{rule.eligible:,}", f"{rule.offered:,}")),
             *(_about(rule, f"{amount:,.2f}") for amount in (rule.expected_cost, rule.expected_profit)),
         )
     return table
 
 
-def _marks(rule: RuleReport) -> str:
+def _terms(rule: RuleReport) -> list[str]:
+    """The lines below what a rule offers."""
     marks = [f"priority {rule.priority}"] * bool(rule.priority) + ["pinned"] * rule.pinned
-    return f"\n{', '.join(marks)}" if marks else ""
+    return [rule.incentive] * (rule.incentive != "none") + [", ".join(marks)] * bool(marks)
 
 
 def _about(rule: RuleReport, figure: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nextoffer.config import Rule
-from nextoffer.domain.arrays import Ints
+from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.offers.by_hand import Reach, candidates
 from nextoffer.offers.choosing import Policy
 
@@ -43,9 +43,12 @@ class Conflict:
         }
 
 
-def conflicts(found: Reach, policy: Policy) -> list[Conflict]:
-    """Every conflict, the one of most customers first."""
-    made = {conflict.rules: conflict for conflict in _incentives(found, policy)}
+def conflicts(found: Reach, policy: Policy, alive: Bools) -> list[Conflict]:
+    """Every conflict, the one of most customers first.
+
+    `alive` is (n_rules,) whether anybody may get it at all: a rule that is never made meets no other's incentive.
+    """
+    made = {conflict.rules: conflict for conflict in _incentives(found, policy, alive)}
     made |= {conflict.rules: conflict for conflict in _overlaps(found)}
     return sorted(made.values(), key=lambda one: (-one.customers, one.rules))[:MOST]
 
@@ -65,12 +68,12 @@ def _overlaps(found: Reach) -> Iterator[Conflict]:
                 longest = at
 
 
-def _incentives(found: Reach, policy: Policy) -> Iterator[Conflict]:
+def _incentives(found: Reach, policy: Policy, alive: Bools) -> Iterator[Conflict]:
     """Rules that offer one product to the same customers with different incentives."""
     n = len(found.bundle.customer_ids.ids)
     offers = max(int(found.size[found.group].sum()), 1)
     some = min(n, max(n * LOOKED_AT // offers, 1))
-    made = candidates(found, np.arange(some) * n // some)
+    made = candidates(found, np.arange(some) * n // some, alive)
     order = np.lexsort((made.rule, made.product, made.customer))
     customer, product, rule = made.customer[order], made.product[order], made.rule[order].astype(np.int64)
     terms = _terms(policy)[rule]
