@@ -93,7 +93,7 @@ def check(context: typer.Context, json: Json = False) -> None:
         if json:
             _print_json(check_json(history) | {"rejects_path": kept})
         else:
-            _print(check_report(history, settings))
+            _print(check_report(history, settings, settings.texts.language))
     if kept and not json:
         _say(f"Every refused row, with its reason: {kept}")
 
@@ -319,9 +319,9 @@ def measure(
     with _progress() as progress, _closing(open_ledger(settings.store)) as ledger:
         result = measure_shop(settings, ledger, first, _as_of(settings, until), progress)
     if html is not None:
-        _write(html, _html(render(result)))
+        _write(html, _html(render(result, settings.texts.language)))
         _say(f"Report written to {html}")
-    _print_json(to_json(result)) if json else _print(render(result))
+    _print_json(to_json(result)) if json else _print(render(result, settings.texts.language))
 
 
 @app.command(rich_help_panel="Every night")

@@ -255,5 +255,6 @@ def _rows(ids: Strings, column: pa.ChunkedArray) -> npt.NDArray[np.int32]:
 
 
 def _entries(customer: Ints, rows: Ints) -> tuple[Ints, Ints]:
-    start, end = np.searchsorted(customer, rows, "left"), np.searchsorted(customer, rows, "right")
+    wanted = np.asarray(rows, customer.dtype)  # of another type, numpy would convert the whole column first
+    start, end = np.searchsorted(customer, wanted, "left"), np.searchsorted(customer, wanted, "right")
     return np.repeat(np.arange(len(rows)), end - start), ranges(start, end - start)
