@@ -168,7 +168,7 @@ def guarded_channel(plug: Plug, channel: Channel) -> Channel:
         return good
 
     def write(path: Path, messages: Sequence[Message], campaign: Campaign) -> Mapping[str, int]:
-        left_out = plug.call(channel.write, path, messages, campaign)
+        left_out: Mapping[str, int] = plug.call(channel.write, path, messages, campaign)
         whole = isinstance(left_out, Mapping) and all(isinstance(count, int) for count in left_out.values())
         if not whole or not 0 <= sum(left_out.values()) <= len(messages):
             raise plug.refused("its write did not return how many of its messages it left out, by cause")
