@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-slow check format bench bench-quality ablation data-named clean
+.PHONY: install demo test test-slow check format bench bench-quality bench-money ablation data-named clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("nextoffer needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -43,6 +43,9 @@ bench-quality: data-named $(READY)  ## decision quality beside every peer: DATA=
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/python -W ignore -m benchmarks.quality "$(DATA)" $(SECTIONS) $(if $(JSON),--json "$(JSON)")
+
+bench-money: $(READY)  ## what offers earn in shops whose truth is known, beside rules and oracles: [ARGS="--seeds 1"]
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m benchmarks.bench_money $(ARGS)
 
 ablation: data-named $(READY)  ## what each part of the ranker is worth, into docs/ablation.md: DATA=folder
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m benchmarks.ablation "$(DATA)"

@@ -102,6 +102,7 @@ class Stream(IntEnum):
     POLICY = 103
     STOCKOUT = 104
     ERA = 105
+    WORLD = 106
     # after the fact
     DIRT = 120
 

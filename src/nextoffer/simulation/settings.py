@@ -146,6 +146,10 @@ class ShopSettings:
     """spread of customers' own cycles about their family's"""
     subscribed: float = 0.70
     """share of customers who may be e-mailed at the start"""
+    response: float = 1.0
+    discount_response: float = 1.0
+    pull_forward: float = 1.0
+    """multiply what messages and price cuts do to customers (ρ, σ), and how much of it is only moved (π)"""
 
     def __post_init__(self) -> None:
         faults = list(_faults(self))
@@ -201,8 +205,11 @@ def _faults(settings: ShopSettings) -> list[str]:
         faults.append(
             f"past_policy must be one of {', '.join(PAST_POLICIES)} (it is {settings.past_policy!r})"
         )
-    if settings.offer_effect < 0:
-        faults.append(f"offer_effect must not be negative (it is {settings.offer_effect})")
+    faults += [
+        f"{name} must not be negative (it is {getattr(settings, name)})"
+        for name in ("offer_effect", "response", "discount_response", "pull_forward")
+        if getattr(settings, name) < 0
+    ]
     if settings.guests > 0.9:
         faults.append(f"guests must be at most 0.9 (it is {settings.guests})")
     try:
