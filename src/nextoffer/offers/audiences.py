@@ -170,8 +170,10 @@ def _text(condition: Condition) -> str:
         return f"customers = [{len(value)} of them]"
     if isinstance(value, str):
         return f'{key} = "{value}"'
-    words = [f'"{one}"' if isinstance(one, str) else f"{one:g}" for one in value]
-    return f"{key} = [{', '.join(words[:2] if key == 'last_purchase_days' else words)}]"
+    if key == "last_purchase_days":
+        value = value[:2]
+    words = [f'"{one}"' if isinstance(one, str) else f"{one:.12g}" for one in value]
+    return f"{key} = [{', '.join(words)}]"
 
 
 def _rows(ids: Strings, audiences: Iterable[Audience]) -> dict[str, int]:
