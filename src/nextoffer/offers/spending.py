@@ -3,9 +3,10 @@
     choice without draws -> what is on the slates, with each incentive it could carry -> the allocation (budget.py)
                          -> one incentive each, none, or no offer -> draws around that
 
-Exploration is drawn around what the budget allows, so that the chances in the log are those the draw had. What it
-is expected to cost, and three standard deviations more, is set aside first; a budget of which that would take more
-than a tenth is not explored with.
+Exploration is drawn around what the budget allows, so that the chances in the log are those the draw had, and only
+where the budget pays for an incentive: who gets one is up to the budget, which one is explored. What that is expected
+to cost, and three standard deviations more, is set aside first; a budget of which it would take more than a quarter,
+as of a handful of customers, is not explored with.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from nextoffer.offers.choosing import Context, Policy
 from nextoffer.offers.exploring import draw
 from nextoffer.offers.ranking import Choice, decide
 
-MOST_EXPLORED = 0.1  # of a budget
+MOST_EXPLORED = 0.25  # of a budget
 
 
 def decide_within(
@@ -39,14 +40,16 @@ def decide_within(
     -------
     the choice, and the allocation of what was not pinned: its gap to the best there is, its price of money
     """
-    choice = decide(bundle, rows, candidates, policy, replace(context, draws=None))
-    reserve = _reserve(choice) if context.draws is not None else 0.0
-    explore = context.draws is not None and 0.0 < reserve <= MOST_EXPLORED * budget
-    choice, allocation = _afford(choice, budget - reserve if explore else budget)
-    if explore:
-        question = replace(choice.question, context=context)
-        choice = _explored(replace(choice, question=question), budget)
-    return choice, allocation
+    greedy = decide(bundle, rows, candidates, policy, replace(context, draws=None))
+    choice, allocation = _afford(greedy, budget)
+    if context.draws is None:
+        return choice, allocation
+    reserve = _reserve(choice)
+    if not 0.0 < reserve <= MOST_EXPLORED * budget:
+        return choice, allocation
+    choice, allocation = _afford(greedy, budget - reserve)
+    explored = replace(choice, question=replace(choice.question, context=context))
+    return _explored(explored, budget), allocation
 
 
 def spent(choice: Choice) -> float:
@@ -60,8 +63,9 @@ def _afford(choice: Choice, budget: float) -> tuple[Choice, Allocation]:
     option, at = _options(choice, kept)
     pinned = choice.merit[kept] - choice.valued.profit[choice.best[kept]] > 1.0
     first = pinned[at]
-    # of what is pinned as much as can be is shown, whatever it earns
-    worth = np.where(first, 1.0, choice.valued.profit[option])
+    worth = choice.valued.profit[option]
+    # what is pinned is shown even where it loses money
+    worth = worth + np.where(first, 1.0 - min(worth[first].min(initial=0.0), 0.0), 0.0)
     worth[choice.fails[option] >= 0] = 0.0
     cost = choice.valued.cost[option]
     forced, chosen = allocate_all(
@@ -98,10 +102,16 @@ def _drawable(choice: Choice) -> Ints:
     return np.where((fails < 0) & dearer, DROP["stacking"], fails)
 
 
+def _paid(choice: Choice) -> Bools:
+    """(n,) candidates on a slate with an incentive the budget pays for."""
+    paid: Bools = (choice.drop < 0) & (choice.valued.cost[choice.best] > 0)
+    return paid
+
+
 def _reserve(choice: Choice) -> float:
-    """What drawing around the slates is expected to cost, and three standard deviations more."""
-    kept = np.flatnonzero((choice.drop < 0) & (choice.question.candidates.rule < 0))
-    option = ranges(choice.start[kept], np.diff(choice.start)[kept])
+    """What drawing is expected to cost beyond what is spent anyway, and three standard deviations more."""
+    paid = np.flatnonzero(_paid(choice) & (choice.question.candidates.rule < 0))
+    option = ranges(choice.start[paid], np.diff(choice.start)[paid])
     cost = np.where(_drawable(choice)[option] < 0, choice.valued.cost[option], 0.0)
     share = choice.question.policy.explore_share
     return float(share * cost.sum() + 3.0 * np.sqrt(share * np.square(cost).sum()))
@@ -109,9 +119,8 @@ def _reserve(choice: Choice) -> float:
 
 def _explored(choice: Choice, budget: float) -> Choice:
     """The choice with an incentive drawn for whoever may carry one; draws the budget cannot pay for are undone."""
-    drawn = draw(
-        choice.question, choice.start, _drawable(choice), choice.valued, choice.best, choice.drop.copy()
-    )
+    drop = np.where(_paid(choice), choice.drop, DROP["budget"])
+    drawn = draw(choice.question, choice.start, _drawable(choice), choice.valued, choice.best, drop)
     cost, greedy, on_slate = choice.valued.cost, choice.best, choice.drop < 0
     extra = np.where(drawn.nothing, 0.0, cost[drawn.best]) - cost[greedy]
     over = float(cost[greedy[on_slate]].sum() + extra[on_slate].sum()) - budget
