@@ -77,7 +77,7 @@ def discount_of(incentive: Mapping[str, Any], product_id: str | None, basket: Ba
     if kind == "free_shipping":
         return basket.shipping
     if kind == "gift":
-        gift = [line for line in lines if line["product_id"] == incentive.get("product")]
+        gift = [line for line in lines if line["product_id"] == incentive.get("product_id")]
         return max((to_minor(line["unit_price"], currency) for line in gift), default=0)
     if kind not in ("percent", "amount", "fixed_price"):
         return 0
