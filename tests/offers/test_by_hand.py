@@ -296,10 +296,8 @@ def test_a_category_rule_offers_each_customer_the_one_product_an_offer_changes_m
     ]
     names = [catalogue.ids[row] for row in inside]
     every = rows_of(shop_bundle, f"[a]\nproducts = {names}\n", shop_settings)
-    margin = {
-        name: int(catalogue.price[row] - catalogue.unit_cost[row])
-        for name, row in zip(names, inside, strict=True)
-    }
+    margins = (catalogue.price - catalogue.unit_cost)[inside].tolist()
+    margin = dict(zip(names, margins, strict=True))
     considered = set(_of_all(shop_bundle, path))
     stored = shop_bundle.candidates
     best: dict[int, tuple[float, str]] = {}
@@ -354,13 +352,13 @@ def test_products_the_bundle_does_not_know_are_offered_to_nobody(
 def many(shop_bundle: Bundle, shop_settings: Settings) -> Reach:
     """300 rules of all sorts."""
     paths, ids = categories(shop_bundle), list(shop_bundle.catalogue.ids)
-    offers = (
-        lambda n: f'product = "{ids[n % len(ids)]}"',
-        lambda n: f'category = "{paths[n % len(paths)]}"',
-        lambda n: "",
-    )
+    offers = [
+        [f'product = "{name}"' for name in ids],
+        [f'category = "{path}"' for path in paths],
+        [""],
+    ]
     text = "".join(
-        f'[r{n}]\n{offers[n % 3](n)}\naudience = {{ segments = ["{SEGMENTS[n % 9]}", "{SEGMENTS[(n + 4) % 9]}"], '
+        f'[r{n}]\n{offers[n % 3][n % len(offers[n % 3])]}\naudience = {{ segments = ["{SEGMENTS[n % 9]}", "{SEGMENTS[(n + 4) % 9]}"], '
         f"rfm = {{ frequency = [{n % 4}, inf] }} }}\n"
         for n in range(300)
     )
@@ -386,14 +384,15 @@ def test_a_crowd_looked_at_in_blocks_gives_the_same(many: Reach, monkeypatch: py
     assert columns_of(candidates(many, rows)) == whole
 
 
-def test_ten_thousand_rules_reach_whom_each_reaches_by_itself(
-    shop_bundle: Bundle, shop_settings: Settings
-) -> None:
-    text = "".join(
-        f'[r{n}]\nproduct = "P{n % 150 + 1:04d}"\naudience = {{ rfm = {{ monetary = [{n % 997}, {n % 997 + 90}] }} }}\n'
+def test_ten_thousand_rules_reach_whom_each_reaches_by_itself(shop_bundle: Bundle) -> None:
+    rules = [
+        Rule(
+            name=f"r{n}",
+            product=f"P{n % 150 + 1:04d}",
+            audience=Audience(rfm=Rfm(monetary=(n % 997, n % 997 + 90))),
+        )
         for n in range(10_000)
-    )
-    rules = rules_of(text, shop_settings)
+    ]
     found = candidates(reach(shop_bundle, rules, TODAY), np.arange(everybody(shop_bundle)))
     for at in (0, 4_321, 9_999):
         alone = candidates(reach(shop_bundle, [rules[at]], TODAY), np.arange(everybody(shop_bundle)))
