@@ -104,7 +104,9 @@ def bought_recently(q: Question) -> Bools:
     """
     kind, product = q.candidates.kind, q.candidates.product
     once = q.products(~q.bundle.catalogue.repeatable)
-    recent = (last_age_days(q) < q.policy.repurchase_days) & once
+    recent = once
+    if once.any():
+        recent = (last_age_days(q) < q.policy.repurchase_days) & once
     if q.context.bought is not None:
         again = np.isin(product, q.context.bought)
         moot = np.isin(kind, (KIND["replenishment"], KIND["abandoned"], KIND["renewal"]))

@@ -41,11 +41,22 @@ def final_price(price: Ints, millionths: Ints) -> Ints:
 def deals(bundle: Bundle, shelf: Shelf, menu: Menu, incentive: Ints, product: Ints, basket: Ints) -> Deal:
     """Price and cost of each (incentive, product), `basket` being the usual order of the customer in minor units."""
     price = shelf.price[product]
-    kind, whole = menu.type[incentive], menu.basket[incentive]
-    amount, millionths = menu.amount[incentive], menu.millionths[incentive]
+    final, saved, cost = price.copy(), np.zeros(len(price), np.int64), np.zeros(len(price), np.int64)
+    some = np.flatnonzero(incentive)
+    if len(some):
+        gain = _gain(bundle, shelf, menu, incentive[some], price[some], basket[some])
+        final[some], saved[some], cost[some] = gain
+    return Deal(price, final, saved, cost)
+
+
+def _gain(
+    bundle: Bundle, shelf: Shelf, menu: Menu, incentive: Ints, price: Ints, basket: Ints
+) -> tuple[Ints, Ints, Ints]:
+    """(final price, saved, cost) of rows that carry an incentive."""
+    kind, whole, amount = menu.type[incentive], menu.basket[incentive], menu.amount[incentive]
     on = np.where(whole, basket, price)
     percent, off, fixed = (kind == TYPE[name] for name in ("percent", "amount", "fixed_price"))
-    left = np.where(percent, final_price(on, millionths), on)
+    left = np.where(percent, final_price(on, menu.millionths[incentive]), on)
     left = np.where(off, np.maximum(on - amount, 0), left)
     left = np.where(fixed, np.minimum(on, amount), left)
     saved = np.where(percent | off | fixed, on - left, amount)
@@ -57,9 +68,10 @@ def deals(bundle: Bundle, shelf: Shelf, menu: Menu, incentive: Ints, product: In
         cost = np.where(kind == TYPE["gift"], spent[incentive], cost)
     set_cost = menu.cost[incentive]
     cost = np.where(set_cost >= 0, set_cost, cost)
-    partner = np.rint(menu.partner_share[incentive] * MILLION).astype(np.int64)
-    cost = cost - cost * partner // MILLION  # the partner's part is rounded down: the floor must hold
-    return Deal(price, np.where(whole, price, left), saved, np.where(incentive == 0, 0, cost))
+    if menu.partner_share.any():
+        partner = np.rint(menu.partner_share[incentive] * MILLION).astype(np.int64)
+        cost = cost - cost * partner // MILLION  # the partner's part is rounded down: the floor must hold
+    return np.where(whole, price, left), saved, cost
 
 
 def meets_floor(
@@ -72,18 +84,35 @@ def meets_floor(
     a product offered with it must bear its percentage too.
     """
     share = Fraction(str(floor_share)).limit_denominator(MILLION)
-    percent = np.where(menu.type[incentive] == TYPE["percent"], menu.millionths[incentive], 0)
-    whole, none = menu.basket[incentive], product < 0
-    paid = np.where(whole, final_price(deal.price, percent), deal.final)
-    back = np.where(whole, 0, deal.saved - deal.cost)  # what a partner adds to the price paid
-    left = paid - shelf.unit_cost[product] + np.where(whole, 0, back)
-    bears = none | ((paid > 0) & (left * share.denominator >= paid * share.numerator))
-    order = np.maximum(np.where(menu.min_order[incentive] > 0, menu.min_order[incentive], basket), deal.price)
-    taken = np.where(percent > 0, order - final_price(order, percent), deal.saved)
-    cost = np.where(percent > 0, taken * (deal.cost / np.maximum(deal.saved, 1)), deal.cost)
-    earned = order * shelf.margin_share - cost
-    carried = ~whole | (incentive == 0) | (earned >= floor_share * (order - np.minimum(taken, order)))
-    return np.asarray(bears & carried)
+    paid, back = deal.final, deal.saved - deal.cost  # what a partner adds to the price paid
+    some = np.flatnonzero(incentive)
+    whole = some[menu.basket[incentive[some]]]
+    if len(whole):
+        paid, back = paid.copy(), back.copy()
+        paid[whole] = final_price(deal.price[whole], menu.millionths[incentive[whole]])
+        back[whole] = 0
+    left = paid - shelf.unit_cost[product] + back
+    bears = (paid > 0) & (left * share.denominator >= paid * share.numerator) | (product < 0)
+    if len(whole):
+        bears[whole] &= _carried(
+            shelf, menu, incentive[whole], _rows_of(deal, whole), basket[whole], floor_share
+        )
+    return np.asarray(bears)
+
+
+def _rows_of(deal: Deal, rows: Ints) -> Deal:
+    return Deal(*(getattr(deal, name)[rows] for name in Deal.__slots__))
+
+
+def _carried(
+    shelf: Shelf, menu: Menu, incentive: Ints, deal: Deal, basket: Ints, floor_share: float
+) -> Bools:
+    """Whether the smallest order an incentive on the whole basket can be used on bears it, at the mean margin."""
+    least, millionths = menu.min_order[incentive], menu.millionths[incentive]
+    order = np.maximum(np.where(least > 0, least, basket), deal.price)
+    taken = np.where(millionths > 0, order - final_price(order, millionths), deal.saved)
+    cost = np.where(millionths > 0, taken * (deal.cost / np.maximum(deal.saved, 1)), deal.cost)
+    return np.asarray(order * shelf.margin_share - cost >= floor_share * (order - np.minimum(taken, order)))
 
 
 def _gifts(bundle: Bundle, shelf: Shelf, menu: Menu) -> tuple[Ints, Ints] | None:

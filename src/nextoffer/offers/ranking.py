@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.arrays import Bools, Floats, Ints, first_of_each, place_in_run, ranges
+from nextoffer.domain.arrays import Bools, Floats, Ints, place_in_run, ranges
 from nextoffer.domain.kinds import DROP, KINDS
 from nextoffer.domain.offers import Candidates, Slates
 from nextoffer.offers.choosing import Context, Policy
@@ -66,7 +66,7 @@ def decide(bundle: Bundle, rows: Ints, candidates: Candidates, policy: Policy, c
         candidates = candidates.take(np.isin(candidates.kind, context.kinds))
     q = Question(bundle, shelf_of(bundle, policy), np.asarray(rows), candidates, policy, context)
     drop = first_failure(q)
-    option, start, valued, fails = options_of(q)
+    option, start, valued, fails = options_of(q, drop)
     best = _best(start, fails, valued)
     none_left = (drop < 0) & (fails[best] >= 0) if len(best) else np.zeros(0, dtype=bool)
     drop[none_left] = fails[best][none_left]
@@ -79,12 +79,14 @@ def decide(bundle: Bundle, rows: Ints, candidates: Candidates, policy: Policy, c
     return _settled(choice)
 
 
-def options_of(q: Question) -> tuple[Option, Ints, Valued, Ints]:
+def options_of(q: Question, drop: Ints | None = None) -> tuple[Option, Ints, Valued, Ints]:
     """Every candidate with each incentive it may carry: (options, start of each candidate's, worth, failures)."""
     candidates, menu = q.candidates, q.policy.menu
     allowed = np.flatnonzero(menu.kinds.T)  # kind by kind, in the menu's order
     of_kind = np.concatenate([[0], np.cumsum(menu.kinds.sum(axis=0))])
     first, count = of_kind[candidates.kind], np.diff(of_kind)[candidates.kind]
+    if drop is not None:  # what is not eligible anyway is valued as it would be without incentive
+        count = np.where(drop < 0, count, 1)
     by_hand = candidates.rule >= 0
     if by_hand.any():
         count = np.where(by_hand, 1, count)
@@ -103,10 +105,12 @@ def options_of(q: Question) -> tuple[Option, Ints, Valued, Ints]:
 
 def _best(start: Ints, fails: Ints, valued: Valued) -> Ints:
     """(n,) the option worth most of those allowed, the mildest of equals; with none allowed, the mildest of all."""
+    if len(start) == 1:
+        return np.zeros(0, dtype=np.int64)
     worth = np.where(fails < 0, valued.profit, -np.inf)
-    owner = np.repeat(np.arange(len(start) - 1), np.diff(start))
-    order = np.lexsort((np.arange(len(worth)), -worth, owner))
-    return order[start[:-1]]
+    most = np.repeat(np.maximum.reduceat(worth, start[:-1]), np.diff(start))
+    rows = np.arange(len(worth))
+    return np.minimum.reduceat(np.where(worth == most, rows, len(rows)), start[:-1])
 
 
 def _merit(q: Question, valued: Valued, best: Ints) -> Floats:
@@ -137,31 +141,44 @@ def _settled(choice: Choice) -> Choice:
     worthless = (drop < 0) & (choice.valued.profit[choice.best] <= policy.min_expected_profit) & ~pinned
     drop[worthless] = DROP["low-value"]
 
-    def keep_best(reason: str, group: Ints, n: int, merit: Floats) -> None:
-        """Keep the `n` of most merit of each group; ties by product, then kind."""
-        at = np.flatnonzero(drop < 0)
-        tie = candidates.product[at].astype(np.int64) * len(KINDS) + candidates.kind[at]
-        among = first_of_each(group[at], -merit[at], tie, n)
-        drop[at[~among]] = DROP[reason]
-
     customer, merit = candidates.customer.astype(np.int64), choice.merit
-    n_products = int(candidates.product.max(initial=0)) + 2
-    priority = merit
-    if len(policy.rules.name):
-        priority = merit + 1e12 * _by_hand(q, policy.rules.priority)
-    keep_best("same-product", customer * n_products + candidates.product + 1, 1, priority)
-    keep_best("kind-full", customer * len(KINDS) + candidates.kind, per_kind, merit)
+    line = _in_order(choice, np.flatnonzero(drop < 0))
+
+    def keep_first(reason: str, group: Ints, n: int) -> None:
+        """Keep the `n` of each group that come first in the line; the others leave it."""
+        nonlocal line
+        by_group = np.argsort(group[line], kind="stable")
+        beyond = line[by_group[place_in_run(group[line[by_group]]) >= n]]
+        drop[beyond] = DROP[reason]
+        line = line[drop[line] < 0] if len(beyond) else line
+
+    own = customer * (int(candidates.product.max(initial=0)) + 2) + candidates.product + 1
+    if len(policy.rules.name) and (priority := _by_hand(q, policy.rules.priority)).any():
+        line = line[np.argsort(-priority[line].astype(np.int64), kind="stable")]
+        keep_first("same-product", own, 1)
+        line = _in_order(choice, line)
+    else:
+        keep_first("same-product", own, 1)
+    keep_first("kind-full", customer * len(KINDS) + candidates.kind, per_kind)
     for codes, limit in (
         (q.shelf.category, policy.max_per_category),
         (q.shelf.brand, policy.max_per_brand),
     ):
         if limit:
             code = codes[candidates.product].astype(np.int64)
-            own = np.where(code >= 0, code, len(codes) + np.arange(len(code)))  # none is like no other
-            keep_best("too-alike", customer * (len(codes) + len(code) + 1) + own, limit, merit)
+            alike = np.where(code >= 0, code, len(codes) + np.arange(len(code)))  # none is like no other
+            keep_first("too-alike", customer * (len(codes) + len(code) + 1) + alike, limit)
     choice = _stacked(choice, customer)
-    keep_best("slate-full", customer, places, choice.merit)
+    if choice.merit is not merit:
+        line = _in_order(choice, np.flatnonzero(drop < 0))
+    drop[line[place_in_run(customer[line]) >= places]] = DROP["slate-full"]
     return choice
+
+
+def _in_order(choice: Choice, rows: Ints) -> Ints:
+    """Rows by customer, those of most merit first; ties by product, then kind."""
+    c = choice.question.candidates
+    return rows[np.lexsort((c.kind[rows], c.product[rows], -choice.merit[rows], c.customer[rows]))]
 
 
 def _stacked(choice: Choice, customer: Ints) -> Choice:

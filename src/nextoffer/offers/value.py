@@ -96,38 +96,47 @@ def buyers(q: Question) -> Buyer:
 
 def value(q: Question, option: Option, buyer: Buyer) -> Valued:
     """Expected incremental profit of each option, with its terms."""
-    candidates, shelf, menu, beliefs = q.candidates, q.shelf, q.policy.menu, q.policy.beliefs
+    menu, beliefs, plain = q.policy.menu, q.policy.beliefs, _plain(q, buyer)
     at, incentive, deal = option.candidate, option.incentive, option.deal
-    customer, kind, product = candidates.customer[at], candidates.kind[at], candidates.product[at]
+    customer, kind = q.candidates.customer[at], q.candidates.kind[at]
     scale, whole = 10.0**q.bundle.catalogue.digits, menu.basket[incentive]
-    basket, p_buy = buyer.basket[customer], candidates.p_buy[at].astype(np.float64)
-    margin = np.where(
-        product >= 0, (deal.price - shelf.unit_cost[product]) / scale, basket * shelf.margin_share
-    )
+    p_buy, p_any, before, basket, margin, own, order = (column[at] for column in plain)
+    some = q.candidates.product[at] >= 0
     saved, cost = deal.saved / scale, deal.cost / scale
     depth = saved / np.maximum(np.maximum(basket, deal.price / scale), 1e-9)
 
-    p_any = np.maximum(buyer.p_any[customer], p_buy)
     delta = beliefs.order[kind] + beliefs.order_per_tenth[kind] * 10.0 * depth
     if beliefs.measured is not None:
         delta = delta * beliefs.measured[kind, buyer.segment[customer], incentive]
     caused = np.minimum(delta * buyer.pull[customer], MAX_DELTA) * (1.0 - p_any)
-    before = np.where(product >= 0, p_buy / np.maximum(p_any, 1e-12), 1.0)
-    lift = beliefs.odds[kind] * beliefs.odds_per_tenth[kind] ** (10.0 * _off(q, option))
+    lift = beliefs.odds[kind] * np.exp(np.log(beliefs.odds_per_tenth)[kind] * (10.0 * _off(q, option)))
     after = lift * before / (1.0 - before + lift * before)
     p_offer = (p_any + caused) * after
 
-    order = basket * shelf.margin_share
-    own = 1.0 - (1.0 - p_any) ** (MOVED_DAYS / q.bundle.knowledge.horizon_days)
     used = np.where(whole, p_any + caused, p_offer) * cost
     terms = np.empty((len(at), len(TERMS)))
     terms[:, 0] = (p_offer - p_buy) * margin
-    terms[:, 1] = np.where(product >= 0, caused * np.maximum(order - before * margin, 0.0), 0.0)
+    terms[:, 1] = np.where(some, caused * np.maximum(order - before * margin, 0.0), 0.0)
     terms[:, 2] = caused * buyer.later[customer] * order
     terms[:, 3] = -caused * order * beliefs.moved_share * own
     terms[:, 4] = -used
     terms[:, 5] = -q.policy.contact_cost if q.context.contact else 0.0
     return Valued(p_offer, terms, used, terms.sum(axis=1))
+
+
+def _plain(q: Question, buyer: Buyer) -> tuple[Floats, ...]:
+    """What an incentive does not change, (n,) per candidate: p_buy, P(any order), the share of orders that hold the
+    product, the value of a usual order, the product's margin, P(an order of their own soon), a usual order's margin."""
+    candidates, shelf = q.candidates, q.shelf
+    customer, product = candidates.customer, candidates.product
+    basket, p_buy = buyer.basket[customer], candidates.p_buy.astype(np.float64)
+    some, order = product >= 0, basket * shelf.margin_share
+    scale = 10.0**q.bundle.catalogue.digits
+    margin = np.where(some, (shelf.price[product] - shelf.unit_cost[product]) / scale, order)
+    p_any = np.maximum(buyer.p_any[customer], p_buy)
+    before = np.where(some, p_buy / np.maximum(p_any, 1e-12), 1.0)
+    own = 1.0 - (1.0 - p_any) ** (MOVED_DAYS / q.bundle.knowledge.horizon_days)
+    return p_buy, p_any, before, basket, margin, own, order
 
 
 def _off(q: Question, option: Option) -> Floats:
