@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nextoffer.api.problems import PREFIX, PROBLEMS
 from nextoffer.config import Incentive, Kind
 from nextoffer.domain.events import ALIASES, EVENT_TYPES
+from nextoffer.tracking.codes import REASONS as CODE_REASONS
 
 Json = dict[str, Any]
 MONEY: Final = r"^-?\d+(\.\d+)?$"
@@ -184,6 +185,37 @@ class EventsModel(_Answer):
     rejected: list[RejectedModel]
 
 
+class CodeOrderModel(BaseModel):
+    """The order a code is for: its lines, or its total where no code is for one product."""
+
+    order_id: str | None = Field(default=None, description="needed to redeem and to roll back")
+    lines: list[OrderLineModel] = []
+    total: float | str | None = Field(default=None, description="else the sum of the lines, less `discount`")
+    discount: float | str | None = Field(default=None, description="what is taken off already")
+    shipping: float | str | None = Field(default=None, description="what free shipping saves")
+    currency: str | None = None
+
+
+class CodeRequestModel(BaseModel):
+    """Who uses a code, and for which order."""
+
+    customer_id: str
+    order: CodeOrderModel
+
+
+class CodeModel(_Answer):
+    """Whether a code holds for this customer and order, and what it takes off."""
+
+    valid: bool
+    incentive: dict[str, str] | None = Field(description="null unless the code is this customer's")
+    reasons: list[str] = Field(description=f"empty if valid, else why not: {', '.join(CODE_REASONS)}")
+    discount: str = Field(
+        pattern=MONEY, description="taken off this order; how codes add up is the shop's business"
+    )
+    currency: str
+    product_id: str | None = Field(description="what it is taken off; null: the whole order")
+
+
 class SegmentsModel(_Answer):
     """Sizes and RFM ranges of the segments."""
 
@@ -302,6 +334,18 @@ EVENTS_ANSWER_EXAMPLE: Final[Json] = {
     "accepted": 1,
     "duplicates": 0,
     "rejected": [{"index": 1, "field": "event_type", "reason": "purchase-complete needs a server key"}],
+}
+CODE_REQUEST_EXAMPLE: Final[Json] = {
+    "customer_id": "17850",
+    "order": {"order_id": "581588", "lines": [{"product_id": "85123A", "quantity": 6, "unit_price": "2.55"}]},
+}
+CODE_EXAMPLE: Final[Json] = {
+    "valid": True,
+    "incentive": {"type": "percent", "value": "10"},
+    "reasons": [],
+    "discount": "1.50",
+    "currency": "GBP",
+    "product_id": "85123A",
 }
 SEGMENTS_EXAMPLE: Final[Json] = {
     "bundle_id": SLATE_EXAMPLE["bundle_id"],

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from nextoffer import __version__
 from nextoffer.api import problems
+from nextoffer.api.codes import CodeRoutes
 from nextoffer.api.document import openapi_document
 from nextoffer.api.routes import Routes
 from nextoffer.api.security import Keys
@@ -37,12 +38,15 @@ def create_app(
     insecure : a request without a key counts as the server's (loopback only; see `server.run_server`)
     n_workers : how many processes like this one write to the ledger
     """
-    routes = Routes(service, ledger, settings, Keys.of(secrets, insecure), clock, n_workers)
+    keys = Keys.of(secrets, insecure)
+    routes = Routes(service, ledger, settings, keys, clock, n_workers)
+    codes = CodeRoutes(ledger, settings, keys, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         service.start()
         yield
+        codes.close()
         routes.close()
 
     # The stock documentation pages load their scripts from elsewhere: blank in a closed shop.
@@ -53,6 +57,9 @@ def create_app(
             Route("/v1/recommend", routes.recommend, methods=["POST"]),
             Route("/v1/products/{product_id:path}/related", routes.related, methods=["GET"]),
             Route("/v1/events", routes.events, methods=["POST"]),
+            Route("/v1/codes/{code}:validate", codes.validate, methods=["POST"]),
+            Route("/v1/codes/{code}:redeem", codes.redeem, methods=["POST"]),
+            Route("/v1/codes/{code}:rollback", codes.rollback, methods=["POST"]),
             Route("/v1/segments", routes.segments, methods=["GET"]),
             Route("/v1/bundles", routes.bundles, methods=["GET"]),
             Route("/health/live", routes.live, methods=["GET"]),

@@ -13,11 +13,16 @@ from nextoffer.api import answers, wire
 from nextoffer.api.answers import Json
 from nextoffer.api.problems import MEDIA_TYPE, PROBLEMS
 
-REQUESTS: Final[tuple[type[BaseModel], ...]] = (wire.RecommendBody, answers.EventModel)
+REQUESTS: Final[tuple[type[BaseModel], ...]] = (
+    wire.RecommendBody,
+    answers.EventModel,
+    answers.CodeRequestModel,
+)
 ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     answers.SlateModel,
     answers.RelatedModel,
     answers.EventsModel,
+    answers.CodeModel,
     answers.SegmentsModel,
     answers.BundlesModel,
     answers.LiveModel,
@@ -83,6 +88,26 @@ def _paths() -> Json:
         "/v1/recommend": {"post": _recommend()},
         "/v1/products/{product_id}/related": {"get": _related()},
         "/v1/events": {"post": _events()},
+        "/v1/codes/{code}:validate": {
+            "post": _code(
+                "Ask whether a code holds for an order",
+                "Nothing is written. Show `discount` in the cart, and redeem when the order is placed.",
+            )
+        },
+        "/v1/codes/{code}:redeem": {
+            "post": _code(
+                "Use a code for an order",
+                "What is answered is on disk. Sent again for the same `order_id` it changes nothing and answers the "
+                "same. It also records the `promotion-redeemed` event: do not send one.",
+            )
+        },
+        "/v1/codes/{code}:rollback": {
+            "post": _code(
+                "Take back the use of a code",
+                "For an order that was cancelled; only its `order_id` is needed. Another order may use the code "
+                "then, the cancelled one may not.",
+            )
+        },
         "/v1/segments": {
             "get": _operation(
                 "server",
@@ -149,6 +174,18 @@ def _related() -> Json:
         (answers.RelatedModel, answers.RELATED_EXAMPLE),
         [400, 401, 404, 422, 503],
         parameters=[_path("product_id", "the shop's own product id"), *_query(wire.RelatedQuery)],
+    )
+
+
+def _code(summary: str, description: str) -> Json:
+    return _operation(
+        "server",
+        summary,
+        f"{description} A code that does not hold is answered with 200, `valid` false and the reasons.",
+        (answers.CodeModel, answers.CODE_EXAMPLE),
+        [400, 401, 403, 413, 422, 503],
+        parameters=[_path("code", "as the customer typed it: case, blanks and hyphens do not matter")],
+        body=({"$ref": "#/components/schemas/CodeRequestModel"}, answers.CODE_REQUEST_EXAMPLE),
     )
 
 

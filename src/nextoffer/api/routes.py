@@ -71,7 +71,7 @@ class Routes:
     async def recommend(self, request: Request) -> Response:
         """POST /v1/recommend"""
         caller = self._caller(request)
-        asked = wire.RecommendBody.model_validate_json(await _body(request))
+        asked = wire.RecommendBody.model_validate_json(await wire.whole_body(request))
         if asked.customer_id is not None:
             caller.must_speak_for(asked.customer_id)
         return await self._decide(request, caller, asked, asked.customer_id, asked.visitor_id)
@@ -99,7 +99,7 @@ class Routes:
     async def events(self, request: Request) -> Response:
         """POST /v1/events"""
         caller = self._caller(request)
-        items = _array(await _body(request))
+        items = _array(await wire.whole_body(request))
         events, rejected = await run_in_threadpool(self._parsed, items, caller)
         recorded = Recorded()
         if events:
@@ -268,20 +268,6 @@ def _array(body: bytes) -> list[Any]:
             "limit-exceeded", f"{len(items)} events in one request; at most {wire.MAX_EVENTS} are allowed."
         )
     return items
-
-
-async def _body(request: Request) -> bytes:
-    """The whole body, refused as soon as it is known to be too large."""
-    too_large = RefusedError("body-too-large", f"A body may have {wire.MAX_BODY_BYTES:,} bytes at most.")
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > wire.MAX_BODY_BYTES:
-        raise too_large
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > wire.MAX_BODY_BYTES:
-            raise too_large
-    return bytes(body)
 
 
 def _path_id(request: Request, field: str) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from starlette.requests import Request
 from starlette.responses import Response
 
 from nextoffer.api.problems import RefusedError
@@ -108,6 +109,13 @@ class RecommendBody(Context):
     filter: Filter = Filter()
 
 
+class CodeBody(_Request):
+    """The body of POST /v1/codes/…: who wants to use the code, and for which order (`tracking.discounts`)."""
+
+    customer_id: Id
+    order: dict[str, Any]
+
+
 class RelatedQuery(_Request):
     """The query of GET /v1/products/{product_id}/related."""
 
@@ -157,6 +165,20 @@ def slate_request(
         explain=asked.explain,
         placement=asked.placement,
     )
+
+
+async def whole_body(request: Request) -> bytes:
+    """The whole body, refused as soon as it is known to be too large."""
+    too_large = RefusedError("body-too-large", f"A body may have {MAX_BODY_BYTES:,} bytes at most.")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > MAX_BODY_BYTES:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise too_large
+    return bytes(body)
 
 
 def query_of(model: type[BaseModel], pairs: list[tuple[str, str]]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools
 from nextoffer.errors import LedgerError
+from nextoffer.tracking.codes import Codes
 from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision, Event
 
 UNASSIGNED: Final = "unassigned"
@@ -29,6 +30,10 @@ Answer = TypeVar("Answer")
 
 class LedgerPort(Protocol):
     """What the API needs of the ledger (tracking.ledger.Ledger)."""
+
+    @property
+    def codes(self) -> Codes:
+        """The codes it issued."""
 
     def assign(self, experiment: Experiment, unit_ids: Sequence[str], at: datetime) -> Bools:
         """(n,) True for units of the holdout; new units are assigned."""

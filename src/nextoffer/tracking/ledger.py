@@ -45,7 +45,12 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.codes = Codes(engine)
+        self._codes = Codes(engine)
+
+    @property
+    def codes(self) -> Codes:
+        """The codes it issued, to validate, redeem and roll back."""
+        return self._codes
 
     @property
     def engine(self) -> Engine:
