@@ -32,6 +32,7 @@ from nextoffer.config import load_settings, parse_settings, read_secrets
 from nextoffer.domain.offers import KINDS
 from nextoffer.offers.batch import KindSettings, make_batch
 from nextoffer.pipeline.selftest import verify_self_test
+from nextoffer.plugins import CHANNELS_GROUP, KINDS_GROUP, SOURCES_GROUP
 from nextoffer.tracking.ledger import open_ledger
 
 with warnings.catch_warnings():
@@ -48,9 +49,9 @@ TODAY = "2025-02-24"
 FORMS = {  # language -> first words of the info string that this module knows how to run
     "bash": {"shop", "serve", "api"},
     "sh": {"make", "pip"},
-    "python": {"shop", "token", "kind"},
+    "python": {"shop", "token", "kind", "source", "checks"},
     "json": {"SlateModel", "EventsModel", "ProblemModel"},
-    "toml": {""},
+    "toml": {"", "entry-points"},
     "js": {""},
     "cron": {""},
     "text": {""},
@@ -319,12 +320,27 @@ def test_the_offer_kind_of_the_page_proposes_offers(block: Block, shop: Shell) -
     )
 
 
+def test_the_plug_ins_of_the_page_pass_the_checks_of_the_page() -> None:
+    names: dict[str, Any] = {}
+    for form in ("kind", "source", "checks"):
+        (block,) = chosen("python", form)
+        exec(compile(block.text, str(block), "exec", dont_inherit=True), names)
+
+    names["test_mine"]()
+
+
+def test_the_entry_points_of_the_page_are_of_groups_that_are_looked_for() -> None:
+    (block,) = chosen("toml", "entry-points")
+    groups = tomllib.loads(block.text)["project"]["entry-points"]
+    assert set(groups) == {KINDS_GROUP, SOURCES_GROUP, CHANNELS_GROUP}
+
+
 @pytest.mark.parametrize("block", chosen("json"), ids=str)
 def test_json_examples_are_what_the_api_promises(block: Block) -> None:
     getattr(answers, block.form).model_validate_json(block.text)
 
 
-@pytest.mark.parametrize("block", chosen("toml"), ids=str)
+@pytest.mark.parametrize("block", chosen("toml", ""), ids=str)
 def test_settings_examples_are_valid(block: Block) -> None:
     document = {"currency": "EUR", "history": {"orders": {"path": "orders.csv"}}} | tomllib.loads(block.text)
     parse_settings(document, str(block), ROOT)
