@@ -332,6 +332,31 @@ def test_each_incentive_sent_has_a_code_that_holds_and_the_held_out_get_none(wor
     assert not world.ledger.codes.validate(other, world.now).valid
 
 
+def test_what_a_customer_has_used_up_is_not_sent_again_and_what_all_have_used_up_to_nobody(world: World):
+    ten = INCENTIVES["ten"]
+    limits = ten.model_copy(update={"max_per_customer": 1, "quota": 3})
+    world = world.with_settings(incentives={"ten": limits}, campaigns=CAMPAIGNS)
+
+    def given(report: ExportReport) -> dict[str, dict[str, Any]]:
+        return {
+            one.unit_id: offer
+            for one in world.decisions(report)
+            for offer in one.slate
+            if offer["code"] and offer["incentive"] == {"type": "percent", "value": "10"}
+        }
+
+    first = given(world.export("mail"))
+    redeemed = list(first)[:3]
+    for n, unit in enumerate(redeemed):
+        line = {"product_id": first[unit]["product_id"], "quantity": "1", "unit_price": "50.00"}
+        ask = Ask(first[unit]["code"], unit, Basket(f"o-{n}", 5000, "GBP", (line,)))
+        if n == 2:
+            second = given(world.export("mail", world.now + timedelta(days=7)))
+            assert second and not set(second) & set(redeemed[:2])
+        assert world.ledger.codes.redeem(ask, world.now + timedelta(hours=n)).valid
+    assert not given(world.export("mail", world.now + timedelta(days=14)))
+
+
 def test_an_offer_of_an_event_is_made_once_a_year(world: World):
     first = world.export("events")
     units = {one.unit_id for one in world.decisions(first) if one.slate}

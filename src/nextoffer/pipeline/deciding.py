@@ -24,6 +24,7 @@ from nextoffer.offers.ranking import Choice, decide, slates_of
 from nextoffer.offers.spending import decide_within
 from nextoffer.pipeline.audience import Run, contacts_of, ids_of
 from nextoffer.tracking.codes import Grant
+from nextoffer.tracking.counts import used, used_by
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.reach import event_made
 from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision
@@ -69,7 +70,7 @@ def decide_run(run: Run, ledger: Ledger, rows: Ints) -> Decided:
 
 def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> Choice:
     """Everybody's offers at once: a budget is spent where it earns most."""
-    shop, campaign = run.shop, run.campaign
+    shop, campaign, menu = run.shop, run.campaign, run.shop.policy.menu
     contacts = contacts_of(run, ledger, ids)
     most = run.channel.most_offers
     context = Context(
@@ -81,6 +82,8 @@ def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> Choice:
         messages_week=contacts.week,
         capped=contacts.had_all,
         event_made=event_made(ledger, ids, run.now - YEAR, except_run=(run.name, run.run_on)),
+        used=used(ledger, menu.name) if (menu.quota >= 0).any() else None,
+        used_by=used_by(ledger, ids, menu.name) if (menu.per_customer >= 0).any() else None,
         draws=_draws(run)[rows],
     )
     candidates = shop.bundle.candidates.batch(rows)
