@@ -259,6 +259,32 @@ def offers(context: typer.Context, json: Json = False) -> None:
 
 
 @app.command(rich_help_panel="Offer")
+def codes(
+    context: typer.Context,
+    campaign: Annotated[str, typer.Argument(help="A campaign that was exported.")],
+    out: Annotated[Path, typer.Option(help="The file to write: CSV, or Parquet.")],
+    date: Annotated[str | None, typer.Option(help="The run's shop-local date; default today.")] = None,
+    json: Json = False,
+) -> None:
+    """Write the codes of a campaign's run with their terms, for the shop's own till."""
+    from nextoffer.pipeline import write_table
+    from nextoffer.tracking.counts import codes_table
+    from nextoffer.tracking.ledger import open_ledger
+
+    settings = _settings(context)
+    run_on = _day(date) or _now().astimezone(settings.zone).date()
+    with _closing(open_ledger(settings.store)) as ledger:
+        table = codes_table(ledger, campaign, run_on)
+    write_table(table, out)
+    if json:
+        _print_json(
+            {"campaign": campaign, "run_on": run_on.isoformat(), "path": str(out), "codes": table.num_rows}
+        )
+        return
+    typer.echo(f"{table.num_rows:,} codes of {campaign} on {run_on} written to {out}")
+
+
+@app.command(rich_help_panel="Offer")
 def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
