@@ -712,7 +712,7 @@ def test_a_history_shorter_than_a_year_and_mixed_case_ids_are_warned_of(tmp_path
     warnings = "\n".join(load(tmp_path).warnings)
 
     assert "less than a year" in warnings
-    assert "product_id differ from another only in upper and lower case" in warnings
+    assert "product_id differs from another only in upper and lower case" in warnings
     assert "no customers table" in warnings
 
 
