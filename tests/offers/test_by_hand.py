@@ -358,7 +358,8 @@ def many(shop_bundle: Bundle, shop_settings: Settings) -> Reach:
         [""],
     ]
     text = "".join(
-        f'[r{n}]\n{offers[n % 3][n % len(offers[n % 3])]}\naudience = {{ segments = ["{SEGMENTS[n % 9]}", "{SEGMENTS[(n + 4) % 9]}"], '
+        f"[r{n}]\n{offers[n % 3][n % len(offers[n % 3])]}\n"
+        f'audience = {{ segments = ["{SEGMENTS[n % 9]}", "{SEGMENTS[(n + 4) % 9]}"], '
         f"rfm = {{ frequency = [{n % 4}, inf] }} }}\n"
         for n in range(300)
     )

@@ -50,6 +50,9 @@ class RuleReport:
 
     name: str
     state: str
+    active: bool
+    first_day: date | None
+    last_day: date | None
     offer: str
     kind: str
     incentive: str
@@ -92,6 +95,9 @@ class OffersReport:
 
     def _rule(self, rule: RuleReport) -> dict[str, Any]:
         told = {name: getattr(rule, name) for name in RuleReport.__slots__}
+        for name, ours in (("from", "first_day"), ("until", "last_day")):
+            day = told.pop(ours)
+            told[name] = None if day is None else day.isoformat()
         digits = 10 ** minor_digits(self.currency)
         for name in ("expected_cost", "expected_profit"):
             told[name] = to_wire(round(told[name] * digits), self.currency)
@@ -210,6 +216,9 @@ def _told(
     report = RuleReport(
         name=rule.name,
         state=_state(rule, today),
+        active=rule.runs_on(today),
+        first_day=rule.first_day,
+        last_day=rule.last_day,
         offer=offer_words(rule),
         kind=rule.kind,
         incentive=policy.menu.text(int(policy.rules.incentive[at])),

@@ -1,0 +1,43 @@
+"""`nextoffer offers` on the command line: a report, or one clear message and exit code 2."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from .conftest import Run
+
+
+def test_a_shop_without_rules_is_told_how_to_write_one(trained: Path, nextoffer: Run) -> None:
+    said = nextoffer(trained, "offers")
+    assert said.code == 0 and "offers.toml" in said.out
+    assert json.loads(nextoffer(trained, "offers", "--json").out)["rules"] == []
+
+
+def test_the_report_is_one_json_document(trained: Path, nextoffer: Run) -> None:
+    (trained / "offers.toml").write_text('[a]\nproduct = "p00"\n[b]\nproduct = "p0O"\n')
+    document = json.loads(nextoffer(trained, "offers", "--json").out)
+    one, two = document["rules"]
+    assert one["reached"] == document["customers"] == 120
+    assert one["consent"] is None  # the shop has no customer table
+    assert two["notes"] == ["product 'p0O' is not in the catalogue; did you mean 'p00'?"]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('[a]\nprodct = "p"\n', "a.prodct: unknown key; did you mean 'product'?"),
+        ('[a]\nincentive = { type = "percent", value = 120 }\n', "a discount of 120 % is above 100 %"),
+        ("[a]\nfrom = 2026-12-24\nuntil = 2026-12-01\n", "swap them"),
+        ("[a\n", "not valid TOML"),
+    ],
+)
+def test_bad_rules_are_one_message_and_exit_code_2(
+    text: str, fault: str, trained: Path, nextoffer: Run
+) -> None:
+    (trained / "offers.toml").write_text(text)
+    said = nextoffer(trained, "offers")
+    assert said.code == 2 and said.out == ""
+    assert "offers.toml has 1 fault" in said.message and fault in said.message
