@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from rich.console import Console
 from nextoffer.bundle.bundle import open_bundle
 from nextoffer.config import Settings, load_settings
 from nextoffer.demo import run_demo
+from nextoffer.domain.offers import KINDS
 from nextoffer.errors import ConfigError
 from nextoffer.pipeline.selftest import verify_self_test
 from nextoffer.tracking.holdout import groups
@@ -30,10 +32,24 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path, Settings]
 
 def test_every_step_has_its_heading_and_its_command(told: tuple[str, Path, Settings]) -> None:
     text, _, _ = told
-    assert re.findall(r"^(\d+)  ", text, re.MULTILINE) == [str(n) for n in range(1, 11)]
+    assert re.findall(r"^(\d+)  ", text, re.MULTILINE) == [str(n) for n in range(1, 12)]
     commands = re.findall(r"^\$ nextoffer (\w+)", text, re.MULTILINE)
-    assert commands == ["check", "train", "backtest", "recommend", "export", "serve", "record", "measure"]
+    assert commands == [
+        *("check", "train", "backtest", "recommend", "recommend", "export", "serve", "record", "measure")
+    ]
     assert all(len(line) <= 80 for line in text.splitlines() if not line.startswith("$"))
+
+
+def test_each_of_the_eight_kinds_has_customers_and_says_why_in_both_languages(
+    told: tuple[str, Path, Settings],
+) -> None:
+    text, _, _ = told
+    part = text[text.index("Eight kinds") : text.index("All compete")]
+    for kind, after in pairwise([*KINDS, None]):
+        said = part[part.index(f" {kind} ") : part.index(f" {after} ") if after else len(part)]
+        assert re.search(r"[1-9]\d* customers", said), kind
+        assert re.search(r"[a-z]{3}", said.partition("customers")[2]), kind
+        assert re.search(r"[а-я]{3}", said), kind
 
 
 def test_the_three_customers_are_treated_and_their_offers_have_reasons(

@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from nextoffer import pipeline
 from nextoffer.channels.audience import ADVICE
+from nextoffer.demo.kinds import tell_kinds
 from nextoffer.demo.proof import live, tell_measured
 from nextoffer.demo.site import Site, served
 from nextoffer.demo.teller import Teller, listing, shown, table
@@ -69,6 +70,7 @@ def run_demo(customers: int, seed: int, directory: Path, console: Console | None
     report = _train(teller, town)
     _judge(teller, town, report)
     shop = pipeline.open_shop(town.settings)
+    tell_kinds(teller, shop)
     met = _meet(teller, shop)
     ledger = open_ledger(town.settings.store)
     try:

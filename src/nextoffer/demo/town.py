@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from nextoffer.config import Settings, load_settings
 from nextoffer.errors import ConfigError
@@ -71,6 +72,28 @@ email = "email"
 first_name = "first_name"
 locale = "locale"
 consent_email = "consent_email"   # an empty consent is a no
+birth_date = "birth_date"         # for offers at a birthday; its year is not kept
+points_balance = "points_balance"
+points_expire_at = "points_expire_at"
+
+[history.interactions]            # what customers looked at and put in the cart
+path = "shop/interactions*.parquet"
+
+[history.interactions.columns]
+customer_id = "customer_id"
+product_id = "product_id"
+event = "event"
+occurred_at = "occurred_at"
+
+[history.subscriptions]           # passes that end, and may be renewed
+path = "shop/subscriptions*.parquet"
+
+[history.subscriptions.columns]
+customer_id = "customer_id"
+product_id = "product_id"
+started_at = "started_at"
+ends_at = "ends_at"
+auto_renew = "auto_renew"
 
 [experiment]                      # some customers get no offers, so that the effect can be measured
 holdout_share = 0.25              # a small shop sees nothing without a large holdout; the default is 0.05
@@ -111,6 +134,9 @@ class Town:
         self.lived_without.append(self.twin.step(week))
         rows = self.shop.step(week, offers)
         dirt.write_csv(self.folder / "shop" / f"orders-{day}.csv", _as_csv(rows.orders))
+        for name, seen in (("interactions", rows.interactions), ("subscriptions", rows.subscriptions)):
+            if seen is not None:
+                pq.write_table(seen, self.folder / "shop" / f"{name}-{day}.parquet")
         events = self.folder / "campaigns" / f"{CAMPAIGN}-{day}-events.csv"
         pa.csv.write_csv(event_table(rows, offers), events)
         self.lived.append(rows)
@@ -142,6 +168,8 @@ def make_town(customers: int, seed: int, folder: Path) -> Town:
         weeks=WEEKS,
         start_on="2025-01-06",
         dirty=True,
+        interactions=True,
+        subscriptions=True,
         offer_effect=EFFECT,
     )
     shop = Shop(made, world_seed=seed, luck_seed=seed)
