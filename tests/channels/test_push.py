@@ -73,6 +73,18 @@ def test_a_message_has_the_fields_of_fcm_and_everything_an_app_needs(push: Make)
     assert sent["apns"] == {"headers": {"apns-collapse-id": "offers", "apns-expiration": expires}}
 
 
+def test_what_is_gained_is_told_once_and_first(push: Make, offer: Offer, basket_offer: Offer):
+    def body(made: Offer, **changes: Any) -> str:
+        return str(read(payload(push("1", replace(made, **changes))))["notification"]["body"])
+
+    silent = Reason("popular-now", "Popular in the shop now.")
+    assert body(offer, reason=silent) == "10% off. Popular in the shop now."
+    assert body(offer, incentive_text="скидка 10 %", reason=silent).startswith("Скидка 10 %. ")
+    assert body(offer) == "It has been 90 days, here is 10% off."
+    assert body(offer, incentive_text="", reason=silent) == "Popular in the shop now."
+    assert body(basket_offer, reason=silent) == "Popular in the shop now."  # the title says it
+
+
 def test_an_offer_on_the_whole_basket_is_told_in_its_words(push: Make, basket_offer: Offer):
     sent = read(payload(push("1", basket_offer)))
 
@@ -97,6 +109,7 @@ def test_whatever_is_said_a_line_is_valid_json_within_the_limit_or_refused(
     made = replace(
         offer,
         title=title,
+        incentive_text="",
         reason=Reason("x", reason * repeat),
         url="https://shop.example/" + "x" * link,
         image_url="https://shop.example/" + picture,
@@ -121,12 +134,13 @@ def test_whatever_is_said_a_line_is_valid_json_within_the_limit_or_refused(
 
 def test_a_long_body_is_shortened_first_then_the_picture_goes_then_the_message(push: Make, offer: Offer):
     long = replace(offer, reason=Reason("x", "ж" * 3000))
+    long = replace(long, incentive_text="")
     cut = read(payload(push("1", long)))
     assert cut["notification"]["body"] == "ж" * cut["notification"]["body"].count("ж") + "…"
     assert LIMIT - 2 <= len(payload(push("1", long)) or b"") <= LIMIT
     assert "image" in cut["notification"]
 
-    bare = len(payload(push("1", replace(offer, url=None, reason=Reason("x", "")))) or b"")
+    bare = len(payload(push("1", replace(long, url=None, reason=Reason("x", "")))) or b"")
 
     def with_room(room: int) -> bytes | None:
         """With a link so long that a text has `room` bytes beside the picture."""

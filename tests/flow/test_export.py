@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -188,6 +189,23 @@ def test_nobody_held_out_without_consent_or_without_address_is_in_any_file(world
     treated = [one for one in world.decisions(ads) if one.group == TREATED and one.slate]
     assert all(by_id[one.unit_id]["consent_ads"] is True for one in treated)
     assert not {one.unit_id for one in treated} & held_out(world, world.ids)
+
+
+def test_texts_are_in_the_language_the_customer_reads_now(world: World):
+    world.people(world.everybody(locale="ru-RU"))
+    russian = [offer["reason"]["text"] for offer in offers_of(world.decisions(world.export("mail")))]
+    world.people(world.everybody(locale=None))
+    english = [
+        offer["reason"]["text"]
+        for offer in offers_of(world.decisions(world.export("push", in_days(world, 1))))
+    ]
+
+    assert russian and all(re.search("[а-я]", text) for text in russian)
+    assert english and not any(re.search("[а-я]", text) for text in english)
+
+
+def in_days(world: World, days: int) -> datetime:
+    return world.now + timedelta(days=days)
 
 
 def test_a_shop_without_customer_table_writes_an_empty_file_and_says_what_to_map(world: World):

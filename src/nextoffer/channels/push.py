@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -110,7 +110,7 @@ def _json_bytes(text: str) -> int:
 def _document(message: Message, transactional: bool) -> dict[str, Any]:
     offer = message.slate.offers[0]
     fields = merge_fields(offer)
-    notification = {"title": fields["title"][:TITLE_CHARACTERS], "body": fields["reason"]}
+    notification = {"title": fields["title"][:TITLE_CHARACTERS], "body": _body(fields)}
     if _IMAGE.fullmatch(fields["image_url"]):
         notification["image"] = fields["image_url"]
     data = {name: fields[name] for name in _DATA}
@@ -129,6 +129,14 @@ def _document(message: Message, transactional: bool) -> dict[str, Any]:
             },
         }
     }
+
+
+def _body(fields: Mapping[str, str]) -> str:
+    """The reason, after what the customer gains where neither title nor reason says it."""
+    reason, gain = fields["reason"], fields["incentive"]
+    if not gain or gain in fields["title"] or gain in reason:
+        return reason
+    return f"{gain[:1].upper()}{gain[1:]}. {reason}".strip()
 
 
 def _aware(moment: datetime) -> datetime:

@@ -79,7 +79,7 @@ def export(
     repeated, starved = bool(decisions), NOBODY
     if not repeated:
         progress("offers")
-        decided = decide_run(run, ledger, people.askable())
+        decided = decide_run(run, ledger, people)
         decisions, starved = decided.decisions, decided.starved
         progress("ledger")
         ledger.record_decisions(decisions)  # one transaction: a run is recorded whole or not at all

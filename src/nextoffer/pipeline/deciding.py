@@ -11,6 +11,7 @@ from typing import Any
 from zlib import crc32
 
 import numpy as np
+import pyarrow as pa
 
 from nextoffer.domain.arrays import Floats, Ints
 from nextoffer.domain.kinds import DROP, KIND
@@ -22,7 +23,7 @@ from nextoffer.offers.choosing import Context
 from nextoffer.offers.display import Shown, displayed, explored_of, propensities
 from nextoffer.offers.ranking import Choice, decide, slates_of
 from nextoffer.offers.spending import decide_within
-from nextoffer.pipeline.audience import Run, contacts_of, ids_of
+from nextoffer.pipeline.audience import People, Run, contacts_of, ids_of
 from nextoffer.tracking.codes import Grant
 from nextoffer.tracking.counts import used, used_by
 from nextoffer.tracking.ledger import Ledger
@@ -40,29 +41,34 @@ class Decided:
     starved: Ints
 
 
-def decide_run(run: Run, ledger: Ledger, rows: Ints) -> Decided:
-    """Decide for the customers at `rows`, both groups alike; whoever nothing could be offered has no decision.
+def decide_run(run: Run, ledger: Ledger, people: People) -> Decided:
+    """Decide for whoever can be asked, both groups alike; a customer nothing could be offered has no decision.
 
     Assignments are written here, and the codes of the treated, before the decisions that name them are recorded:
     a code nobody was told of does no harm, and asked again the same offer has the same code.
     """
+    rows = people.askable()
     ids = ids_of(run.shop, rows)
     if not ids:
         return Decided([], rows)
     held_out = ledger.assign(run.shop.settings.experiment, ids, run.now)
     choice = _choice(run, ledger, rows, ids)
     slates = slates_of(choice)
-    made: list[tuple[Decision, Ints]] = []
-    each = zip(
-        ids, held_out.tolist(), _places(slates, len(rows)), explored_of(choice, len(rows)), strict=True
+    asked = zip(
+        ids,
+        people.table["locale"].take(pa.array(rows)).to_pylist(),
+        held_out.tolist(),
+        _places(slates, len(rows)),
+        explored_of(choice, len(rows)),
+        strict=True,
     )
-    for position, (unit, held, place, explored) in enumerate(each):
+    made: list[tuple[Decision, Ints]] = []
+    for row, (unit, locale, held, place, explored) in zip(rows.tolist(), asked, strict=True):
         chances = propensities(choice, explored)
         if place or chances is not None:
-            slate = _slate(run, int(rows[position]), unit, slates, place)
-            made.append(
-                (_decision(run, unit, held, slate, chances), slates.incentive[place.start : place.stop])
-            )
+            slate = _slate(run, row, unit, locale, slates, place)
+            incentives = slates.incentive[place.start : place.stop]
+            made.append((_decision(run, unit, held, slate, chances), incentives))
     _give_codes(run, ledger, [(one, incentives) for one, incentives in made if one.group == TREATED])
     without = np.setdiff1d(slates.dropped_customer[slates.dropped_reason == DROP["budget"]], slates.customer)
     return Decided([one for one, _ in made], rows[without])
@@ -103,9 +109,11 @@ def _draws(run: Run) -> Floats:
     return np.random.default_rng(seed).random(len(run.shop.bundle.customer_ids.ids))
 
 
-def _slate(run: Run, row: int, unit: str, slates: Slates, place: range) -> Slate:
+def _slate(run: Run, row: int, unit: str, locale: str | None, slates: Slates, place: range) -> Slate:
+    """What the customer sees, in the language they read now, which the bundle may not know yet."""
     shop = run.shop
-    request = SlateRequest(customer_id=unit, contact=True, language=shop.bundle.language(row))
+    language = locale or shop.settings.texts.language
+    request = SlateRequest(customer_id=unit, contact=True, language=language)
     return displayed(Shown(shop.bundle, shop.policy, run.now, shop.by_hand), row, request, slates, place)
 
 
