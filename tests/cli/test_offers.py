@@ -17,12 +17,17 @@ def test_a_shop_without_rules_is_told_how_to_write_one(trained: Path, nextoffer:
 
 
 def test_the_report_is_one_json_document(trained: Path, nextoffer: Run) -> None:
-    (trained / "offers.toml").write_text('[a]\nproduct = "p00"\n[b]\nproduct = "p0O"\n')
+    (trained / "offers.toml").write_text(
+        '[a]\nproduct = "p00"\n[b]\nproduct = "p000"\n[c]\ncategory = "Tea"\n'
+    )
     document = json.loads(nextoffer(trained, "offers", "--json").out)
-    one, two = document["rules"]
+    one, two, three = document["rules"]
     assert one["reached"] == document["customers"] == 120
     assert one["consent"] is None  # the shop has no customer table
-    assert two["notes"] == ["product 'p0O' is not in the catalogue; did you mean 'p00'?"]
+    assert two["notes"] == ["product 'p000' is not in the catalogue; did you mean 'p00'?"]
+    assert three["notes"] == [
+        "category: there is no category 'Tea'"
+    ]  # nor any other: the shop has orders alone
 
 
 @pytest.mark.parametrize(
