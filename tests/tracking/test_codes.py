@@ -13,6 +13,7 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from benchmarks import postgres
 from nextoffer.errors import BadRecordError, CampaignError, LedgerError
 from nextoffer.tracking.code_text import ALPHABET, fresh_codes
 from nextoffer.tracking.codes import REASONS, Ask, Grant, Verdict
@@ -343,6 +344,20 @@ def test_a_refused_attempt_waits_for_no_writer(sqlite_url: str, monkeypatch: pyt
             ledger.codes.redeem(ask(code), NOON)
     assert ledger.codes.redeem(ask(code), NOON).valid
     other.close()
+    ledger.close()
+
+
+def test_a_lookup_whose_connection_died_is_one_clear_error_and_the_next_succeeds(
+    postgresql: postgres.Server, new_postgresql: str
+) -> None:
+    ledger = open_ledger(new_postgresql)
+    (code,) = ledger.codes.issue([grant()])
+    postgresql.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'new%'")
+
+    with pytest.raises(LedgerError, match="is running and can be written"):
+        ledger.codes.validate(ask(code), NOON)
+    assert ledger.codes.validate(ask(code), NOON).valid
+    assert ledger.codes.redeem(ask(code), NOON).valid
     ledger.close()
 
 

@@ -113,9 +113,9 @@ def glancing(engine: Engine) -> Iterator[Statements]:
             if on_server:
                 driver.autocommit = True
             yield Statements(driver.cursor(), engine)
-        except DBAPIError:
+        except (DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
             pooled.invalidate()
-            raise
+            raise error if isinstance(error, DBAPIError) else DBAPIError(None, None, error) from error
         finally:
             if on_server and not driver.closed:
                 driver.autocommit = False
@@ -179,7 +179,7 @@ def _parsed(url: str) -> URL:
 def _engine(target: URL, checkpoints: bool) -> Engine:
     try:
         if target.get_backend_name() != "sqlite":
-            return _kept_alive(create_engine(target, hide_parameters=True))
+            return _kept_alive(create_engine(target, hide_parameters=True, isolation_level="READ COMMITTED"))
         path = _file_of(target)
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
