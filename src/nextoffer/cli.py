@@ -84,10 +84,12 @@ def init(
 @app.command(rich_help_panel="Start")
 def check(context: typer.Context, json: Json = False) -> None:
     """Read and validate everything, print a report, train nothing."""
+    from nextoffer.config import load_rules
     from nextoffer.pipeline import check as checked
     from nextoffer.sources.report import check_json, check_report
 
     settings = _settings(context)
+    load_rules(settings)
     with _progress() as progress, checked(settings, progress) as history:
         kept = _keep_rejects(settings, history)
         if json:
@@ -228,14 +230,18 @@ def export(
 ) -> None:
     """Write a campaign's file. Decisions are recorded first; running it twice writes the same rows."""
     from nextoffer.channels.audience import ADVICE
+    from nextoffer.config import load_rules
     from nextoffer.pipeline import export as write
     from nextoffer.pipeline import open_shop
+    from nextoffer.pipeline.rule_words import rule_warnings
     from nextoffer.tracking.ledger import open_ledger
 
     settings = _settings(context)
     shop = open_shop(settings, _secrets().signing_key)
     with _progress() as progress, _closing(open_ledger(settings.store)) as ledger:
         report = write(shop, ledger, campaign, out, _now(), _day(date), progress)
+    for warning in rule_warnings(shop.bundle, load_rules(settings)):
+        _say(f"Note: {warning}.")
     if json:
         _print_json(report.to_json())
         return

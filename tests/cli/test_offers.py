@@ -46,3 +46,15 @@ def test_bad_rules_are_one_message_and_exit_code_2(
     said = nextoffer(trained, "offers")
     assert said.code == 2 and said.out == ""
     assert "offers.toml has 1 fault" in said.message and fault in said.message
+
+
+def test_check_reads_the_rules_too(trained: Path, nextoffer: Run) -> None:
+    (trained / "offers.toml").write_text("[a]\nkin = 1\n")
+    assert nextoffer(trained, "check").code == 2
+
+
+def test_an_export_names_rules_that_name_what_is_not_there(trained: Path, nextoffer: Run) -> None:
+    (trained / "offers.toml").write_text('[a]\nproduct = "gone-for-good"\n')
+    said = nextoffer(trained, "export", "monday-mail", "--out", "mail.csv", "--date", "2026-11-02")
+    assert said.code == 0
+    assert "Note: rule a: product 'gone-for-good' is not in the catalogue." in said.message

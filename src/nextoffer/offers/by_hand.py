@@ -130,14 +130,18 @@ def reach(
     )
 
 
-def with_rules(settings: Settings, bundle: Bundle, today: date | None) -> tuple[Policy, Reach | None]:
+def with_rules(
+    settings: Settings, bundle: Bundle, today: date | None, rules: Sequence[Rule] | None = None
+) -> tuple[Policy, Reach | None]:
     """The policy of a shop with the incentives of its offers.toml, and whom its rules of a day reach (None: no rules).
+
+    `rules` are those read before; whoever serves for days reads the file once.
 
     Raises
     ------
     ConfigError : offers.toml has faults
     """
-    rules = load_rules(settings)
+    rules = load_rules(settings) if rules is None else rules
     if not rules:
         return Policy.of(settings), None
     menu = Menu.of(settings, inline_incentives(rules))

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.config import Rule, nearest
 from nextoffer.domain.arrays import Strings
-from nextoffer.offers.audiences import Known, leaves
+from nextoffer.offers.audiences import Known, known_of, leaves
 
 _HINTS = 50  # words a nearest one is looked for; a file with more wrong ones has another fault
 _SHOWN = 3  # unknown ids of one rule
@@ -56,6 +56,13 @@ def unknown_words(bundle: Bundle, known: Known, rules: Sequence[Rule]) -> dict[i
 
     found = {at: list(faults(rule)) for at, rule in enumerate(rules)}
     return {at: said for at, said in found.items() if said}
+
+
+def rule_warnings(bundle: Bundle, rules: Sequence[Rule]) -> list[str]:
+    """One line for each thing a rule names that the bundle does not know: for whoever exports or serves."""
+    known = known_of(bundle, [rule.audience for rule in rules])
+    found = unknown_words(bundle, known, rules)
+    return [f"rule {rules[at].name}: {said}" for at, words in found.items() for said in words]
 
 
 class _Hints:
