@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.config import Audience, Rule, Settings, inline_incentives
+from nextoffer.config import Audience, Exclude, Rule, Settings, inline_incentives
 from nextoffer.config.rules import Rfm, parse_rules
 from nextoffer.domain.menu import Menu
 from nextoffer.domain.offers import KINDS, REASONS, Candidates
@@ -336,6 +336,20 @@ def test_a_brand_and_a_category_together_are_what_is_of_both(
     found = rows_of(shop_bundle, f'[a]\ncategory = "{path}"\nbrand = "{brand}"\n', shop_settings)
     rows = {shop_bundle.product_row(one["product"]) for one in found}
     assert rows and all((catalogue.category[row], catalogue.brand[row]) == (path, brand) for row in rows)
+
+
+def test_a_category_is_never_spoken_for_by_what_the_shop_excludes(
+    shop_bundle: Bundle, shop_settings: Settings
+) -> None:
+    path = categories(shop_bundle)[-1]
+    rules = rules_of(f'[a]\ncategory = "{path}"\n', shop_settings)
+    rows = np.arange(everybody(shop_bundle))
+    best = np.bincount(candidates(reach(shop_bundle, rules, TODAY), rows).product).argmax()
+    exclude = Exclude(products=(shop_bundle.catalogue.ids.text(int(best)),))
+    offers = shop_settings.offers.model_copy(update={"exclude": exclude})
+    policy = Policy.of(shop_settings.model_copy(update={"offers": offers}))
+    other = candidates(reach(shop_bundle, rules, TODAY, policy), rows)
+    assert len(other) > 0 and best not in other.product
 
 
 def test_products_the_bundle_does_not_know_are_offered_to_nobody(

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.offers.audiences import leaves
+from nextoffer.offers.shelf import Shelf
 
 BEST = 5  # products every customer is considered for, beside their own candidates
 
@@ -38,8 +39,10 @@ class Assortment:
     once: Bools
 
 
-def assortment_of(bundle: Bundle, wanted: Sequence[tuple[str | None, str | None]]) -> Assortment:
-    """The products of each category, brand, or both, and the best of them for everybody."""
+def assortment_of(
+    bundle: Bundle, wanted: Sequence[tuple[str | None, str | None]], shelf: Shelf | None = None
+) -> Assortment:
+    """The products of each category, brand, or both, and the best of them for everybody; none the shop excludes."""
     catalogue, products = bundle.catalogue, bundle.knowledge.products
     below, category = leaves(catalogue.category)
     encoded = catalogue.brand.to_arrow().dictionary_encode()
@@ -48,6 +51,8 @@ def assortment_of(bundle: Bundle, wanted: Sequence[tuple[str | None, str | None]
     found, leaf = np.unique((category + 1) * (len(brands) + 1) + brand + 1, return_inverse=True)
     of_category, of_brand = (part - 1 for part in np.divmod(found, len(brands) + 1))
     sellable = ~catalogue.hidden & ~catalogue.restricted & (catalogue.price > 0) & ~(catalogue.stock <= 0)
+    if shelf is not None:
+        sellable &= ~shelf.excluded[:-1]
     margin = np.maximum(catalogue.price - catalogue.unit_cost, 0)
     worth = np.exp(products.log_share_28.astype(np.float64)) * margin
     holds = np.zeros((len(wanted), len(found)), dtype=bool)

@@ -25,7 +25,9 @@ from nextoffer.offers.assortment import Assortment, assortment_of
 from nextoffer.offers.audiences import Known, known_of, members
 from nextoffer.offers.chances import chances, first_shares
 from nextoffer.offers.choosing import ByHand, Policy
+from nextoffer.offers.shelf import shelf_of
 
+REPURCHASE_DAYS = 7  # where no policy says otherwise
 _CELLS = 1 << 24  # customers × rules looked at together
 
 
@@ -92,10 +94,13 @@ def reach(
     bundle: Bundle,
     rules: Sequence[Rule],
     today: date | None,
-    repurchase_days: int = 7,
+    policy: Policy | None = None,
     known: Known | None = None,
 ) -> Reach:
-    """Whom the rules of a day reach; `today` is the shop's date, None = every rule, whenever it runs."""
+    """Whom the rules of a day reach; `today` is the shop's date, None = every rule, whenever it runs.
+
+    With a policy no category is spoken for by a product the shop excludes.
+    """
     active = [at for at, rule in enumerate(rules) if today is None or rule.runs_on(today)]
     running = [rules[at] for at in active]
     groups: dict[Audience, int] = {}
@@ -117,7 +122,7 @@ def reach(
         range=np.array(ranged, dtype=np.int64),
         start=start,
         product=product,
-        assortment=assortment_of(bundle, list(wanted)),
+        assortment=assortment_of(bundle, list(wanted), None if policy is None else shelf_of(bundle, policy)),
         any_channel=np.array([not rule.channels for rule in running], dtype=bool),
         any_place=np.array([not (rule.placements or rule.campaigns) for rule in running], dtype=bool),
         channels=_where([rule.channels for rule in running]),
@@ -126,7 +131,7 @@ def reach(
         bits=bits,
         size=size,
         first=first_shares(bundle),
-        repurchase_days=repurchase_days,
+        repurchase_days=REPURCHASE_DAYS if policy is None else policy.repurchase_days,
     )
 
 
@@ -146,7 +151,7 @@ def with_rules(
         return Policy.of(settings), None
     menu = Menu.of(settings, inline_incentives(rules))
     policy = Policy.of(settings, menu, columns(rules, menu))
-    return policy, reach(bundle, rules, today, policy.repurchase_days)
+    return policy, reach(bundle, rules, today, policy)
 
 
 def allowed(

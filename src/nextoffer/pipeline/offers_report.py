@@ -122,7 +122,7 @@ def offers_report(shop: OpenShop, now: datetime, progress: Progress = quiet) -> 
     menu = Menu.of(settings, inline_incentives(rules))
     policy = Policy.of(settings, menu, columns(rules, menu))
     known = known_of(bundle, [rule.audience for rule in rules])
-    found = reach(bundle, rules, None, policy.repurchase_days, known)
+    found = reach(bundle, rules, None, policy, known)
     progress("customers")
     consent = _consent(settings, found)
     progress("offers")
