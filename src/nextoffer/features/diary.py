@@ -1,7 +1,7 @@
 """What the shop's other tables tell of its customers: their days and points, their passes, what they looked at.
 
-And what they sent back. Each part is small where the shop gives nothing. Customers and products are rows in the order of their sorted
-ids; what customers nobody knows did is left out, a product nobody knows has row −1.
+And what they sent back. Each part is small where the shop gives nothing. Customers and products are rows in the
+order of their sorted ids; what customers nobody knows did is left out, a product nobody knows has row −1.
 """
 
 from __future__ import annotations
@@ -113,11 +113,14 @@ class Returned:
 
     def holds(self, rows: Ints, product: Ints) -> Bools:
         """(n,) whether each customer sent each product back."""
-        at = np.searchsorted(_keys(self.customer, self.product), _keys(rows, product))
-        found = np.minimum(at, max(len(self.customer) - 1, 0))
-        if not len(self.customer):
-            return np.zeros(len(rows), dtype=bool)
-        return np.asarray((self.customer[found] == rows) & (self.product[found] == product))
+        held = np.zeros(len(rows), dtype=np.bool_)
+        runs = np.flatnonzero(np.diff(rows, prepend=-2))  # rows of a customer stand together: few searches
+        _, at = _entries(self.customer, np.unique(rows[runs]))
+        if len(at):
+            some = np.flatnonzero(np.isin(rows, np.unique(self.customer[at])))
+            have, want = _keys(self.customer[at], self.product[at]), _keys(rows[some], product[some])
+            held[some] = have[np.minimum(np.searchsorted(have, want), len(have) - 1)] == want
+        return held
 
 
 @dataclass(frozen=True, slots=True, eq=False)
