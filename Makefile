@@ -36,7 +36,7 @@ format: $(READY)
 
 bench: $(READY)  ## measurements as JSON lines, ratios within one run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
-	for file in benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out %/bench_money.py,$(wildcard benchmarks/bench_*.py)); do $(BIN)/python $$file || exit 1; done
 
 bench-quality: data-named $(READY)  ## decision quality beside every peer: DATA=folder [SECTIONS="…"] [JSON=file]
 	$(BIN)/python -m pip show --quiet lifetimes 2>/dev/null || \

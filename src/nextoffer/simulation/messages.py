@@ -15,14 +15,12 @@ from nextoffer.errors import RequestError
 from nextoffer.simulation import columns
 from nextoffer.simulation.baskets import World
 from nextoffer.simulation.customers import Customers
-from nextoffer.simulation.expected import Before, effects
 from nextoffer.simulation.life import State, Week
 from nextoffer.simulation.luck import Stream, uniform
 from nextoffer.simulation.response import CONTACT, Offers, Response
 from nextoffer.simulation.sales import Sold, Worth, week_start
 
 OfferRows: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
-PRODUCT_CLASSES = ("companion", "refill", "personal", "other")
 _CARRIED = {
     "rank": pa.int32(),
     "channel": pa.string(),
@@ -133,48 +131,6 @@ def message_tables(
     cut = sold.take(np.flatnonzero(sold.price < prices[sold.product]))
     kind_of = dict(zip(response.row.tolist(), offers.kind[response.rank == 0].tolist(), strict=True))
     return shown, clicked, _redemptions(world, cut, prices, kind_of)
-
-
-def effect_table(now: Before, table: pa.Table, offers: Offers | None) -> pa.Table:
-    """The offers given, each with what it would truly do (see `expected.Effects`)."""
-    if offers is None:
-        return table
-    found, state = effects(now, offers), now.state
-    product = np.maximum(offers.product, 0)
-    recent = state.recent[offers.row]
-    companions = np.where((recent >= 0)[:, :, None], now.world.catalogue.companions[recent], -1)
-    own = (now.mean.own[offers.row] == now.world.catalogue.family[product][:, None]).any(axis=1)
-    classes = np.where(own, 2, 3)
-    classes[(now.customers.refill[offers.row] == product[:, None]).any(axis=1)] = 1
-    classes[(companions == product[:, None, None]).any(axis=(1, 2))] = 0
-    told = table.take(pa.array(offers.source)).drop_columns(["sent_at"])
-    for name, column in {
-        "as_of": columns.moments(np.full(len(offers.row), week_start(now.world, now.week))),
-        "product_class": pa.array(PRODUCT_CLASSES).take(pa.array(classes, mask=offers.product < 0)),
-        "opens": pa.array(found.opens),
-        "p_none": pa.array(found.p_none),
-        "p_offer": pa.array(found.p_offer),
-        "incremental": pa.array(found.opens * (found.p_offer - found.p_none)),
-        "moved_share": pa.array(found.moved),
-        "profit_week": pa.array(found.week),
-        "profit_horizon": pa.array(found.value),
-    }.items():
-        told = told.append_column(name, column)
-    return told
-
-
-def lapse_rows(world: World, customers: Customers, week: int, outcome: Week) -> pa.Table:
-    """Who fell silent in a week, and who came back and why."""
-    row = np.concatenate([outcome.lapsed, outcome.returned])
-    cause = np.concatenate([np.full(len(outcome.lapsed), -1, dtype=np.int8), outcome.cause])
-    return pa.table(
-        {
-            "week": pa.array(np.full(len(row), week, dtype=np.int32)),
-            "customer_id": columns.customer_ids(world.settings, customers.customer[row]),
-            "event": pa.array(["lapsed", "returned"]).take(pa.array((cause >= 0).astype(np.int8))),
-            "cause": pa.array(["natural", "offer"]).take(pa.array(cause, mask=cause < 0)),
-        }
-    )
 
 
 def week_truth(world: World, customers: Customers, state: State, outcome: Week, worth: Worth) -> pa.Table:

@@ -20,7 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nextoffer.errors import RequestError
-from nextoffer.simulation import columns, dirt, truth
+from nextoffer.simulation import aftermath, columns, dirt, truth
+from nextoffer.simulation.aftermath import effect_table, lapse_rows
 from nextoffer.simulation.baskets import World
 from nextoffer.simulation.catalogue import make_catalogue, shelf
 from nextoffer.simulation.customers import Customers
@@ -30,8 +31,6 @@ from nextoffer.simulation.life import State, Week, advance
 from nextoffer.simulation.messages import (
     OfferRows,
     as_table,
-    effect_table,
-    lapse_rows,
     message_tables,
     read_offers,
     week_truth,
@@ -222,7 +221,7 @@ class Shop:
             start=self.start,
             products=truth.product_table(world, live.week),
             customers=truth.customer_table(world, live.customers, live.state, live.week),
-            journal=live.journal,
+            journal=live.journal.fork(),
         )
 
     def before(self) -> Before:
@@ -233,11 +232,25 @@ class Shop:
         return before_week(world, live.customers, live.state, live.week, window, mean)
 
     def effects(self, offers: OfferRows) -> pa.Table:
-        """The truth about offers that could be made next week, each as if it were the only one."""
+        """The truth about offers that could be made next week, each as if it were the only one.
+
+        Raises
+        ------
+        RequestError : as `step`; or there is no offer.
+        """
         now = self.before()
-        table = as_table(offers)
-        given = read_offers(self.world, table, now.week)
-        return effect_table(now, table, given)
+        given = read_offers(self.world, as_table(offers), now.week)
+        if given is None:
+            raise RequestError("there is no offer to tell the effects of", "offers")
+        return effect_table(now, given)
+
+    def write_truth(self) -> list[Path]:
+        """Write the truth about the weeks since the history into the history's truth folder."""
+        journal, written = self._alive().journal, []
+        for name, table in aftermath.loop_truth(self.settings.weeks, journal.weeks).items():
+            written.append(journal.folder / "truth" / f"{name}.parquet")
+            columns.write_table(written[-1], table)
+        return written
 
     def fork(self) -> Shop:
         """The same shop at the same moment, to live on under other offers with the same luck."""
