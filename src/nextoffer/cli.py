@@ -199,7 +199,9 @@ def recommend(
     slate, group = recommend_one(shop, request, _now())
     from nextoffer.offers.render import rendered, slate_json
 
-    _print_json(slate_json(slate, group)) if json else _print(rendered(slate, group, shop.bundle))
+    _print_json(slate_json(slate, group)) if json else _print(
+        rendered(slate, group, shop.bundle, shop.settings.texts.language)
+    )
 
 
 @app.command(rich_help_panel="Look")
@@ -217,7 +219,9 @@ def segments(
     if out is not None:
         write_table(segment_columns(shop), out)
         _say(f"{len(shop.bundle.customer_ids.ids):,} customers written to {out}")
-    _print_json(rows) if json else _print(segments_rendered(rows, shop.settings.currency))
+    _print_json(rows) if json else _print(
+        segments_rendered(rows, shop.settings.currency, shop.settings.texts.language)
+    )
 
 
 @app.command(rich_help_panel="Offer")

@@ -20,6 +20,7 @@ from nextoffer.domain.tables import SEGMENTS
 from nextoffer.offers.by_hand import Reach, with_rules
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.recommend import recommend
+from nextoffer.texts import warm_up
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +114,7 @@ def shop_opener(
 
     def opener() -> OpenedShop:
         bundle = open_bundle(settings.models_dir, signing_key=signing_key, self_test=self_test)
+        warm_up()  # the first customer need not wait for the words
         load_rules(settings)  # a fault in offers.toml is told now, not to the first customer
         return OpenedShop(bundle, settings)
 

@@ -9,7 +9,7 @@ from nextoffer.bundle.bundle import Bundle
 from nextoffer.bundle.store import BundleEntry
 from nextoffer.domain.kinds import TERMS
 from nextoffer.domain.offers import Slate, dropped_json, offer_json
-from nextoffer.domain.wording import drop_text
+from nextoffer.domain.wording import drop_text, segment_name
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,14 +29,14 @@ def slate_json(slate: Slate, group: str) -> dict[str, Any]:
     }
 
 
-def rendered(slate: Slate, group: str, bundle: Bundle) -> RenderableType:
+def rendered(slate: Slate, group: str, bundle: Bundle, language: str = "en") -> RenderableType:
     """A slate with its reasons; with `explain`, every dropped candidate and the rule that dropped it."""
     from rich.console import Group
     from rich.markup import escape
     from rich.table import Table
 
     head = (
-        f"[bold]{escape(slate.customer_id or '')}[/bold]  segment {slate.segment}, group {group}, "
+        f"[bold]{escape(slate.customer_id or '')}[/bold]  segment {segment_name(slate.segment, language)}, group {group}, "
         f"as of {bundle.as_of:%Y-%m-%d}"
     )
     table = Table(title=head, title_justify="left", show_lines=True)
@@ -59,11 +59,11 @@ def rendered(slate: Slate, group: str, bundle: Bundle) -> RenderableType:
     if any(offer.terms for offer in slate.offers):
         parts.append(_terms(slate))
     if slate.dropped:
-        parts.append(_dropped(slate, bundle))
+        parts.append(_dropped(slate, bundle, language))
     return Group(*parts)
 
 
-def segments_rendered(rows: Sequence[dict[str, Any]], currency: str) -> RenderableType:
+def segments_rendered(rows: Sequence[dict[str, Any]], currency: str, language: str = "en") -> RenderableType:
     """Segments with their sizes and medians."""
     from rich.table import Table
 
@@ -72,7 +72,7 @@ def segments_rendered(rows: Sequence[dict[str, Any]], currency: str) -> Renderab
         table.add_column(name, justify="left" if name == "segment" else "right")
     for row in rows:
         table.add_row(
-            row["segment"],
+            segment_name(row["segment"], language),
             f"{row['customers']:,}",
             f"{row['share']:.1%}",
             f"{row['revenue_share']:.1%}",
@@ -132,7 +132,7 @@ def _terms(slate: Slate) -> RenderableType:
     return table
 
 
-def _dropped(slate: Slate, bundle: Bundle) -> RenderableType:
+def _dropped(slate: Slate, bundle: Bundle, language: str) -> RenderableType:
     from rich.markup import escape
     from rich.table import Table
 
@@ -149,6 +149,6 @@ def _dropped(slate: Slate, bundle: Bundle) -> RenderableType:
             escape(title or ""),
             incentive,
             f"{dropped.expected_profit:+.3f}",
-            f"{dropped.reason}: {drop_text(dropped.reason)}",
+            f"{dropped.reason}: {drop_text(dropped.reason, language)}",
         )
     return table
