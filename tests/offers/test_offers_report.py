@@ -18,7 +18,7 @@ from nextoffer.config import Settings
 from nextoffer.offers.by_hand import candidates, reach, with_rules
 from nextoffer.offers.choosing import Context
 from nextoffer.offers.ranking import choose
-from nextoffer.pipeline import offers_report as module
+from nextoffer.pipeline import rule_judging
 from nextoffer.pipeline.analysis import OpenShop
 from nextoffer.pipeline.offers_report import OffersReport, offers_report
 from nextoffer.pipeline.offers_table import rules_rendered
@@ -77,18 +77,20 @@ def test_cost_and_profit_are_the_sums_over_customers_asked_one_by_one(
     assert shop.by_hand is not None
     for at, told in enumerate(report.rules):
         alone = reach(shop_bundle, [shop.by_hand.rules[at]], NOW.date())
-        offered, cost, profit, reached = 0, 0.0, 0.0, 0
+        offered, uses, cost, profit, reached = 0, 0.0, 0.0, 0.0, 0
         for row in range(report.customers):
             mine = candidates(alone, np.array([row]))
             reached += len(mine) > 0
             mine.rule[:] = at
             slate = choose(shop_bundle, np.array([row]), mine, shop.policy, Context(n=1, max_per_kind=1))
             offered += len(slate)
+            uses += slate.p_offer.sum()
             cost, profit = cost + slate.cost.sum(), profit + slate.expected_profit.sum()
         assert told.looked_at == told.reached >= reached > 0
         assert told.offered == offered > 0
         assert told.expected_cost == pytest.approx(cost)
         assert told.expected_profit == pytest.approx(profit)
+        assert told.expected_uses == pytest.approx(uses)
         assert told.eligible + sum(told.dropped.values()) == told.reached
 
 
@@ -112,8 +114,8 @@ def test_a_large_audience_is_judged_by_an_even_sample(
     report_of: Reporter, shop_bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = report_of(three_rules(shop_bundle)).rules
-    monkeypatch.setattr(module, "LOOKED_AT", 300)
-    monkeypatch.setattr(module, "BLOCK", 70)
+    monkeypatch.setattr(rule_judging, "LOOKED_AT", 300)
+    monkeypatch.setattr(rule_judging, "BLOCK", 70)
     for all_of_it, some in zip(whole, report_of(three_rules(shop_bundle)).rules, strict=True):
         assert some.reached == all_of_it.reached
         assert some.looked_at == min(100, some.reached)
@@ -152,6 +154,10 @@ def test_when_a_rule_runs_is_told(report_of: Reporter) -> None:
         (
             'product = "{first}"\npriority = 1\nincentive = {{ type = "points", value = 100000, cost = 400 }}',
             "below the margin floor",
+        ),
+        (
+            'product = "{first}"\nincentive = {{ type = "percent", value = 1, quota = 1 }}',
+            "expected to be used ",
         ),
         ('product = "{restricted}"', "nobody it reaches may get it: restricted"),
     ],

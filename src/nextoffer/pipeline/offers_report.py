@@ -16,36 +16,34 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nextoffer.config import Rule, Settings, inline_incentives, load_rules
-from nextoffer.domain.arrays import Bools, Floats, Ints
-from nextoffer.domain.kinds import DROPS, SLATE_DROPS
+from nextoffer.domain.arrays import Bools, Ints
+from nextoffer.domain.kinds import DROPS
 from nextoffer.domain.menu import Menu
 from nextoffer.domain.money import minor_digits, to_wire
+from nextoffer.domain.wording import incentive_text
 from nextoffer.offers.audiences import Known, known_of, why_nobody
-from nextoffer.offers.by_hand import Reach, columns, offered, reach
-from nextoffer.offers.choosing import Context, Policy
-from nextoffer.offers.ranking import decide
+from nextoffer.offers.by_hand import Reach, columns, reach
+from nextoffer.offers.choosing import Policy
 from nextoffer.pipeline.analysis import OpenShop
 from nextoffer.pipeline.audience import reachable
 from nextoffer.pipeline.rule_conflicts import Conflict, conflicts
+from nextoffer.pipeline.rule_judging import Judged, judged_rules
 from nextoffer.pipeline.rule_words import offer_words, unknown_words
 from nextoffer.pipeline.workspace import Progress, quiet, workspace
 from nextoffer.plugins import channels
 from nextoffer.sources.customers import read_customers
 
-LOOKED_AT = 300_000  # customers × rules that are judged; beyond it each rule by a sample
-AT_LEAST = 40  # of the customers of a rule
-BLOCK = 20_000
 _CELLS = 1 << 24
 NO_PRODUCT = "no-product"
-_MADE = np.isin(DROPS, SLATE_DROPS)  # dropped by the slate, not by a rule of eligibility
 
 
 @dataclass(frozen=True, slots=True)
 class RuleReport:
     """One rule: money in currency units; `consent` is None without a customer table.
 
-    `eligible` customers pass every rule of eligibility, `offered` are those it is also worth making to; cost and
-    profit are summed over the latter. `looked_at` customers were judged, the figures stand for `reached`.
+    `eligible` customers pass every rule of eligibility, `offered` are those it is also worth making to; cost, profit
+    and `expected_uses`, their purchases with it, are summed over the latter. `looked_at` customers were judged, the
+    figures stand for `reached`.
     """
 
     name: str
@@ -55,7 +53,8 @@ class RuleReport:
     last_day: date | None
     offer: str
     kind: str
-    incentive: str
+    incentive: Mapping[str, str]
+    incentive_text: str
     priority: int
     pinned: bool
     reached: int
@@ -63,6 +62,7 @@ class RuleReport:
     looked_at: int
     eligible: int
     offered: int
+    expected_uses: float
     expected_cost: float
     expected_profit: float
     dropped: Mapping[str, int]
@@ -101,6 +101,7 @@ class OffersReport:
         digits = 10 ** minor_digits(self.currency)
         for name in ("expected_cost", "expected_profit"):
             told[name] = to_wire(round(told[name] * digits), self.currency)
+        told["expected_uses"] = round(rule.expected_uses, 2)
         return told
 
 
@@ -126,7 +127,7 @@ def offers_report(shop: OpenShop, now: datetime, progress: Progress = quiet) -> 
     progress("customers")
     consent = _consent(settings, found)
     progress("offers")
-    judged = _judged(found, policy)
+    judged = judged_rules(found, policy)
     progress("conflicts")
     unknown = unknown_words(bundle, known, rules)
     told = tuple(_told(found, policy, known, judged, consent, unknown, at, today) for at in range(len(rules)))
@@ -139,63 +140,6 @@ def offers_report(shop: OpenShop, now: datetime, progress: Progress = quiet) -> 
         told,
         tuple(conflicts(found, policy, judged.eligible > 0)),
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Judged:
-    """What came out for each rule, (n_rules,): customers looked at, eligible, offered; money; (n_rules, drops + 1)."""
-
-    looked_at: Ints
-    eligible: Ints
-    offered: Ints
-    cost: Floats
-    profit: Floats
-    dropped: Ints
-
-
-def _judged(found: Reach, policy: Policy) -> Judged:
-    """Every rule by itself: each customer × rule is a batch position of its own, so that no rule stands in another's
-    way."""
-    n = len(found.rules)
-    counts, money = np.zeros((3, n), dtype=np.int64), np.zeros((2, n))
-    dropped = np.zeros((n, len(DROPS) + 1), dtype=np.int64)
-    for rows, at in _blocks(found):
-        own = offered(found, rows, np.arange(len(rows)), at)
-        choice = decide(found.bundle, rows, own, policy, Context(n=1, max_per_kind=1))
-        drop, pair, best = choice.drop, own.customer, choice.best
-        made, eligible = drop < 0, np.zeros(len(rows), dtype=bool)
-        eligible[pair[made | _MADE[drop]]] = True
-        reason = np.full(len(rows), len(DROPS))  # nothing to offer at all
-        reason[pair[::-1]] = drop[::-1]
-        np.add.at(dropped, (at[~eligible], reason[~eligible]), 1)
-        made_of = at[pair[made]]
-        for count, which in zip(counts, (at, at[eligible], made_of), strict=True):
-            count += np.bincount(which, minlength=n)
-        for amount, worth in zip(money, (choice.valued.cost, choice.valued.profit), strict=True):
-            amount += np.bincount(made_of, worth[best[made]], minlength=n)
-    return Judged(counts[0], counts[1], counts[2], money[0], money[1], dropped)
-
-
-def _blocks(found: Reach) -> Iterator[tuple[Ints, Ints]]:
-    """(customer rows, rules), a block at a time: of each rule all it reaches, or an even sample."""
-    n = len(found.bundle.customer_ids.ids)
-    most = max(LOOKED_AT // len(found.rules), AT_LEAST)
-    bits = np.ascontiguousarray(found.bits[:n].T)
-    rows: list[Ints] = []
-    at: list[Ints] = []
-    waiting = 0
-    for rule, group in enumerate(found.group.tolist()):
-        member = np.flatnonzero(bits[group // 8] & (1 << group % 8))
-        if len(member) > most:
-            member = member[np.arange(most) * len(member) // most]
-        rows.append(member)
-        at.append(np.full(len(member), rule))
-        waiting += len(member)
-        if waiting >= BLOCK:
-            yield np.concatenate(rows), np.concatenate(at)
-            rows, at, waiting = [], [], 0
-    if waiting:
-        yield np.concatenate(rows), np.concatenate(at)
 
 
 def _told(
@@ -211,6 +155,7 @@ def _told(
     rule, group = found.rules[at], int(found.group[at])
     reached, looked_at = int(found.size[group]), int(judged.looked_at[at])
     stands_for = reached / looked_at if looked_at else 0.0
+    row = int(policy.rules.incentive[at])
     names = (*DROPS, NO_PRODUCT)
     drops = {names[code]: round(count * stands_for) for code, count in enumerate(judged.dropped[at]) if count}
     report = RuleReport(
@@ -221,7 +166,8 @@ def _told(
         last_day=rule.last_day,
         offer=offer_words(rule),
         kind=rule.kind,
-        incentive=policy.menu.text(int(policy.rules.incentive[at])),
+        incentive=policy.menu.wire(row),
+        incentive_text=incentive_text(policy.menu, row, "en") if row else "",
         priority=rule.priority,
         pinned=rule.pinned,
         reached=reached,
@@ -229,20 +175,22 @@ def _told(
         looked_at=looked_at,
         eligible=round(int(judged.eligible[at]) * stands_for),
         offered=round(int(judged.offered[at]) * stands_for),
+        expected_uses=float(judged.uses[at]) * stands_for,
         expected_cost=float(judged.cost[at]) * stands_for,
         expected_profit=float(judged.profit[at]) * stands_for,
         dropped=dict(sorted(drops.items(), key=lambda item: (-item[1], item[0]))),
         notes=(),
     )
+    quota = int(policy.menu.quota[row])
     gone = unknown.get(at, ())
-    return replace(report, notes=(*gone, *_notes(report, rule, known, gone)))
+    return replace(report, notes=(*gone, *_notes(report, rule, known, gone, quota)))
 
 
 def _counted(dropped: Mapping[str, int]) -> str:
     return ", ".join(f"{reason} {count:,}" for reason, count in dropped.items())
 
 
-def _notes(report: RuleReport, rule: Rule, known: Known, unknown: Sequence[str]) -> Iterator[str]:
+def _notes(report: RuleReport, rule: Rule, known: Known, unknown: Sequence[str], quota: int) -> Iterator[str]:
     """What the marketer should know of a rule beside its figures."""
     if not report.reached:
         yield f"reaches nobody: {why_nobody(known, rule.audience)}"
@@ -259,6 +207,8 @@ def _notes(report: RuleReport, rule: Rule, known: Known, unknown: Sequence[str])
         yield "worth less than it costs for everybody it reaches, so it is never made; pinned = true makes it anyway"
     elif report.expected_profit < 0:
         yield "expected to lose money, and made anyway because it is pinned"
+    if 0 <= quota < report.expected_uses:
+        yield f"expected to be used {report.expected_uses:,.0f} times, and its quota is {quota:,}"
 
 
 def _state(rule: Rule, today: date) -> str:

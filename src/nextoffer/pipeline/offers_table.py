@@ -74,7 +74,7 @@ def _table(report: OffersReport) -> RenderableType:
 def _terms(rule: RuleReport) -> list[str]:
     """The lines below what a rule offers."""
     marks = [f"priority {rule.priority}"] * bool(rule.priority) + ["pinned"] * rule.pinned
-    return [rule.incentive] * (rule.incentive != "none") + [", ".join(marks)] * bool(marks)
+    return [line for line in (rule.incentive_text, ", ".join(marks)) if line]
 
 
 def _about(rule: RuleReport, figure: str) -> str:
