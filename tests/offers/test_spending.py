@@ -16,7 +16,7 @@ from nextoffer.config import IncentiveTerms
 from nextoffer.domain.kinds import DROP
 from nextoffer.domain.offers import Candidates
 from nextoffer.offers.choosing import ByHand, Context, Policy
-from nextoffer.offers.display import explored_of, propensities
+from nextoffer.offers.display import propensities
 from nextoffer.offers.ranking import Choice, decide, slates_of
 from nextoffer.offers.spending import decide_within, spent
 
@@ -166,7 +166,7 @@ def test_a_budget_too_small_to_explore_with_is_not_explored_with(small_shop_lear
     choice = decided(bundle, policy, Context(n=2, contact=True, draws=draws), 0.001)
 
     assert choice.drawn is None
-    assert propensities(choice, explored_of(choice, len(draws))[0]) is None
+    assert propensities(choice, len(draws)) == [None] * len(draws)
 
 
 def test_what_the_marketer_pinned_is_paid_first(small_shop_learned: Any, policy: Policy):

@@ -10,7 +10,7 @@ from io import StringIO
 # A spreadsheet runs a cell that starts with one of these as a formula, some also behind blanks or quotes, or
 # in full width. Where the list separator is `;`, a `;` inside a cell starts the next cell too.
 _FORMULA = re.compile("(^|[;\t\r\n])(?=[\\s'\"\u00a0\u200b\ufeff]*[=+\\-@\uff1d\uff0b\uff0d\uff20])")
-_BLANK_START = re.compile(r"[\t\r\n]")
+_SIGN = re.compile("[=+\\-@\uff1d\uff0b\uff0d\uff20]")
 
 
 def safe_cell(text: str) -> str:
@@ -19,8 +19,8 @@ def safe_cell(text: str) -> str:
     >>> safe_cell("=HYPERLINK(1)"), safe_cell("2.55"), safe_cell('"=1')
     ("'=HYPERLINK(1)", '2.55', '\\'"=1')
     """
-    guarded = _FORMULA.sub(r"\1'", text)
-    return "'" + guarded if _BLANK_START.match(guarded) else guarded
+    guarded = _FORMULA.sub(r"\1'", text) if _SIGN.search(text) else text
+    return "'" + guarded if guarded.startswith(("\t", "\r", "\n")) else guarded
 
 
 def cut_bytes(text: str, most: int) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 import numpy as np
+import pyarrow as pa
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.arrays import Ints
 from nextoffer.domain.kinds import DROPS, KINDS, TERMS
 from nextoffer.domain.money import to_wire
 from nextoffer.domain.offers import Dropped, Offer, Slate, SlateRequest, Slates
@@ -80,33 +80,33 @@ def terms_of(terms: np.ndarray) -> dict[str, float]:
     return dict(zip(TERMS, terms.tolist(), strict=True))
 
 
-def explored_of(choice: Choice, n: int) -> list[Ints]:
-    """The candidates something was drawn for, customer by customer of a batch of `n`."""
+def propensities(choice: Choice, n: int) -> list[dict[str, dict[str, float]] | None]:
+    """For each customer of a batch of `n`, the chances of every incentive, and of no offer, of what was drawn for.
+
+    A candidate is named kind:product; None for whoever nothing was drawn for.
+    """
+    found: list[dict[str, dict[str, float]] | None] = [None] * n
     if choice.drawn is None:
-        return [np.zeros(0, dtype=np.int64)] * n
+        return found
+    question, names = choice.question, choice.question.policy.menu.name
     at = np.flatnonzero(choice.drawn.explored)
-    customer = choice.question.candidates.customer[at]
-    order = np.argsort(customer, kind="stable")
-    return np.split(at[order], np.searchsorted(customer[order], np.arange(1, n)))
-
-
-def propensities(choice: Choice, explored: Ints) -> dict[str, dict[str, float]] | None:
-    """The chances of every incentive, and of no offer, for the candidates of one customer that were drawn for."""
-    drawn, candidates = choice.drawn, choice.question.candidates
-    if drawn is None:
-        return None
-    menu, found = choice.question.policy.menu, {}
-    for at in explored.tolist():
-        options = range(int(choice.start[at]), int(choice.start[at + 1]))
-        chances = {
-            menu.name[choice.option.incentive[option]]: round(float(drawn.chances[option]), 6)
-            for option in options
-            if drawn.chances[option] > 0
-        }
-        product = _product_id(choice.question.bundle, int(candidates.product[at]))
-        name = f"{KINDS[candidates.kind[at]]}:{product or ''}"
-        found[name] = {**chances, NOTHING: round(1.0 - sum(chances.values()), 6)}
-    return found or None
+    product = question.candidates.product[at]
+    ids = question.bundle.catalogue.ids.to_arrow().take(pa.array(product, mask=product < 0)).to_pylist()
+    chances, incentives = choice.drawn.chances.round(6).tolist(), choice.option.incentive.tolist()
+    columns = (
+        question.candidates.customer[at].tolist(),
+        question.candidates.kind[at].tolist(),
+        ids,
+        choice.start[at].tolist(),
+        choice.start[at + 1].tolist(),
+    )
+    for customer, kind, product_id, start, stop in zip(*columns, strict=True):
+        each = {names[incentives[o]]: chances[o] for o in range(start, stop) if chances[o] > 0}
+        own = found[customer]
+        if own is None:
+            own = found[customer] = {}
+        own[f"{KINDS[kind]}:{product_id or ''}"] = {**each, NOTHING: round(1.0 - sum(each.values()), 6)}
+    return found
 
 
 def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: int) -> Offer:

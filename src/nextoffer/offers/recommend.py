@@ -26,7 +26,7 @@ from nextoffer.offers.by_hand import Reach
 from nextoffer.offers.by_hand import allowed as allowed_here
 from nextoffer.offers.by_hand import candidates as reached
 from nextoffer.offers.choosing import NOTHING, Context, Policy
-from nextoffer.offers.display import Shown, displayed, dropped, explored_of, propensities
+from nextoffer.offers.display import Shown, displayed, dropped, propensities
 from nextoffer.offers.ranking import choose, decide, slates_of
 
 _ANYWHERE = Placement()
@@ -41,10 +41,15 @@ def score(
     return found.take(np.lexsort((found.product, found.kind, found.customer)))
 
 
-def choose_stored(bundle: Bundle, rows: Ints, policy: Policy, context: Context = NOTHING) -> Slates:
-    """Slates of customers the bundle knows, from tonight's candidates."""
+def choose_stored(
+    bundle: Bundle, rows: Ints, policy: Policy, context: Context = NOTHING, by_hand: Reach | None = None
+) -> Slates:
+    """Slates of customers the bundle knows, from tonight's candidates and the marketer's rules, wherever made."""
     rows = np.asarray(rows, dtype=np.int64)
-    return choose(bundle, rows, bundle.candidates.batch(rows), policy, context)
+    candidates = bundle.candidates.batch(rows)
+    if by_hand is not None:
+        candidates = Candidates.concat([candidates, reached(by_hand, rows)])
+    return choose(bundle, rows, candidates, policy, context)
 
 
 def recommend(
@@ -87,7 +92,7 @@ def recommend(
     shown = Shown(bundle, policy, now, by_hand)
     slate = displayed(shown, row, request, slates, range(len(slates)), fallback)
     if choice.drawn is not None:
-        slate = replace(slate, propensities=propensities(choice, explored_of(choice, 1)[0]))
+        slate = replace(slate, propensities=propensities(choice, 1)[0])
     return replace(slate, dropped=dropped(shown, slates)) if request.explain else slate
 
 

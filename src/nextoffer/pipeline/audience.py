@@ -142,7 +142,7 @@ def left_out(
     shop, n = run.shop, len(people)
     decided, held_out, offered, capped, had_all, poor = (np.zeros(n, dtype=bool) for _ in range(6))
     poor[starved] = True
-    rows = np.array([shop.bundle.customer_row(one.unit_id) for one in decisions], dtype=np.int64)
+    rows = rows_of(shop, [one.unit_id for one in decisions])
     known = rows >= 0
     decided[rows[known]] = True
     held_out[rows[known]] = np.array([one.group == HOLDOUT for one in decisions], dtype=bool)[known]
@@ -191,6 +191,12 @@ def ids_of(shop: OpenShop, rows: Ints) -> list[str]:
     """Customer ids of rows of the bundle."""
     ids: list[str] = shop.bundle.customer_ids.ids.to_arrow().take(pa.array(rows)).to_pylist()
     return ids
+
+
+def rows_of(shop: OpenShop, ids: Sequence[str]) -> Ints:
+    """Rows of the bundle of customer ids, −1 for one it does not know."""
+    at = pc.index_in(pa.array(ids, pa.large_string()), value_set=shop.bundle.customer_ids.ids.to_arrow())
+    return np.asarray(pc.fill_null(at, -1), dtype=np.int64)
 
 
 def _other_segment(run: Run) -> Bools:

@@ -26,7 +26,7 @@ from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import CampaignError
 from nextoffer.offers.display import segment_of
 from nextoffer.pipeline.analysis import OpenShop
-from nextoffer.pipeline.audience import NOBODY, People, Run, left_out, people_of
+from nextoffer.pipeline.audience import NOBODY, People, Run, left_out, people_of, rows_of
 from nextoffer.pipeline.deciding import decide_run
 from nextoffer.pipeline.workspace import Progress, quiet
 from nextoffer.plugins import channels
@@ -133,10 +133,9 @@ def campaign_of(settings: Settings, name: str) -> tuple[Campaign, Channel]:
 def _messages(run: Run, people: People, decisions: Sequence[Decision]) -> Iterator[Message]:
     """One message for each treated decision with an offer whose customer may still be written to."""
     bundle, free = run.shop.bundle, ~people.unreachable()
-    sent = [
-        (bundle.customer_row(one.unit_id), one) for one in decisions if one.group == TREATED and one.slate
-    ]
-    sent = [(row, one) for row, one in sent if row >= 0 and free[row]]
+    treated = [one for one in decisions if one.group == TREATED and one.slate]
+    rows = rows_of(run.shop, [one.unit_id for one in treated]).tolist()
+    sent = [(row, one) for row, one in zip(rows, treated, strict=True) if row >= 0 and free[row]]
     known = people.table.take(np.array([row for row, _ in sent], dtype=np.int64)).to_pylist()
     for (row, one), person in zip(sent, known, strict=True):
         slate = Slate(

@@ -20,7 +20,7 @@ from nextoffer.domain.offers import Candidates, Slate, SlateRequest, Slates, off
 from nextoffer.offers.by_hand import allowed
 from nextoffer.offers.by_hand import candidates as reached
 from nextoffer.offers.choosing import Context
-from nextoffer.offers.display import Shown, displayed, explored_of, propensities
+from nextoffer.offers.display import Shown, displayed, propensities
 from nextoffer.offers.ranking import Choice, decide, slates_of
 from nextoffer.offers.spending import decide_within
 from nextoffer.pipeline.audience import People, Run, contacts_of, ids_of
@@ -59,12 +59,11 @@ def decide_run(run: Run, ledger: Ledger, people: People) -> Decided:
         people.table["locale"].take(pa.array(rows)).to_pylist(),
         held_out.tolist(),
         _places(slates, len(rows)),
-        explored_of(choice, len(rows)),
+        propensities(choice, len(rows)),
         strict=True,
     )
     made: list[tuple[Decision, Ints]] = []
-    for row, (unit, locale, held, place, explored) in zip(rows.tolist(), asked, strict=True):
-        chances = propensities(choice, explored)
+    for row, (unit, locale, held, place, chances) in zip(rows.tolist(), asked, strict=True):
         if place or chances is not None:
             slate = _slate(run, row, unit, locale, slates, place)
             incentives = slates.incentive[place.start : place.stop]
