@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -135,14 +136,14 @@ class Codes:
         found = self._glance(asks)
         verdicts = [_judged(ask, row, moment) for ask, row in zip(asks, found, strict=True)]
         hopeful = [
-            (row.code, at, row)
+            ((row.unit_id, row.offer_id, at), row)  # in the order in which `issue` locks
             for at, (row, verdict) in enumerate(zip(found, verdicts, strict=True))
             if row is not None and verdict.valid and row.redeemed_at is None
         ]
         if hopeful:
             with database.changing(self._engine) as statements:
-                uses.lock_quotas(statements, [row for _, _, row in hopeful])
-                for _, at, row in sorted(hopeful, key=lambda one: one[:2]):
+                uses.lock_quotas(statements, [row for _, row in hopeful])
+                for (_, _, at), row in sorted(hopeful, key=itemgetter(0)):
                     verdicts[at] = _redeemed(statements, asks[at], row, verdicts[at], now)
         return verdicts
 
