@@ -93,6 +93,9 @@ class FakeBundle:
             else (),
         )
 
+    def menu(self, now: datetime) -> None:
+        return None
+
     def related(self, product_id: str, kind: str, n: int, language: str) -> list[RelatedProduct] | None:
         if product_id not in KNOWN_PRODUCTS:
             return None
@@ -174,6 +177,9 @@ class FakeLedger:
             if e.unit_id == unit_id and e.product_id and e.at >= since
         ]
         return sorted(seen, key=lambda one: one[2], reverse=True)[:limit]
+
+    def units_sold(self, since: datetime) -> dict[str, float]:
+        return {}
 
     def decision(self, decision_id: str) -> Decision | None:
         return self.decided.get(decision_id)

@@ -14,6 +14,7 @@ from nextoffer.bundle.bundle import Bundle, open_bundle
 from nextoffer.bundle.opening import BundleEntry, list_bundles
 from nextoffer.config import Settings, load_rules
 from nextoffer.domain.arrays import Bools, Floats, Ints
+from nextoffer.domain.menu import Menu
 from nextoffer.domain.money import to_wire
 from nextoffer.domain.offers import Slate, SlateRequest
 from nextoffer.domain.tables import SEGMENTS
@@ -35,6 +36,10 @@ class OpenedShop:
         """The ranked offers of one customer."""
         policy, by_hand = self.ruled(now)
         return recommend(self.bundle, policy, request, now, by_hand)
+
+    def menu(self, now: datetime) -> Menu:
+        """The incentives offers may carry today, those of the marketer's rules among them."""
+        return self.ruled(now)[0].menu
 
     def ruled(self, now: datetime) -> tuple[Policy, Reach | None]:
         """The policy of a day, with the marketer's rules that run on it; worked out at its first request."""

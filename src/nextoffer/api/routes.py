@@ -9,8 +9,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -19,17 +18,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from nextoffer.api import wire
+from nextoffer.api.lately import Lately
 from nextoffer.api.problems import RefusedError
 from nextoffer.api.security import Caller, Keys, authenticate
-from nextoffer.api.service import Opened, Service, Status
+from nextoffer.api.service import Opened, Service
 from nextoffer.api.writer import UNASSIGNED, GroupWriter, LedgerPort, Recorded, ToRecord, recorder
 from nextoffer.config import Settings
 from nextoffer.domain.events import SERVER_ONLY
 from nextoffer.domain.offers import Slate, offer_json, utc_text
 from nextoffer.errors import BadRecordError
-from nextoffer.tracking.holdout import hash_share
+from nextoffer.tracking.grants import grants_of
 from nextoffer.tracking.parse import parse_event
-from nextoffer.tracking.queries import left_behind
 from nextoffer.tracking.schema import HOLDOUT, Decision, Event
 
 ALLOW_LANGUAGE: Mapping[str, str] = {"vary": "Accept-Language"}
@@ -50,6 +49,7 @@ class Routes:
     ) -> None:
         self._service, self._ledger, self._settings = service, ledger, settings
         self._keys, self._clock, self._n_workers = keys, clock, n_workers
+        self._lately = Lately(ledger, settings)
         self._writer: GroupWriter[ToRecord, Recorded] = GroupWriter(recorder(ledger, settings.experiment))
 
     def close(self) -> None:
@@ -172,13 +172,16 @@ class Routes:
         slate = await run_in_threadpool(self._slate, bundle, asked, customer_id, buyer, language, now)
         offers = [offer_json(offer, slate.currency) for offer in slate.offers]
         decision = self._decision(unit, now, slate, offers, asked.placement)
-        group = (await self._writer.write(ToRecord(decision))).group
+        menu = bundle.menu(now)
+        # a code is bound to a customer: a visitor may turn out to be anybody
+        grants = grants_of(decision, menu) if customer_id and menu is not None else ()
+        recorded = await self._writer.write(ToRecord(decision, grants=grants))
         body = wire.slate_body(
             slate,
-            [] if group == HOLDOUT else offers,
+            [] if recorded.group == HOLDOUT else [dict(offer) for offer in recorded.slate],
             decision.decision_id,
             asked.placement,
-            {"name": self._settings.experiment.name, "group": group} if caller.is_server else None,
+            {"name": self._settings.experiment.name, "group": recorded.group} if caller.is_server else None,
             asked.explain,
         )
         told = {"content-language": language} if language else {}
@@ -194,25 +197,8 @@ class Routes:
         now: datetime,
     ) -> Slate:
         wanted = wire.slate_request(asked, customer_id, language, self._settings.currency)
-        if buyer:
-            wanted = replace(wanted, **self._lately(buyer, bundle.status(), now))
-        return bundle.recommend(wanted, now)
-
-    def _lately(self, unit: str, bundle: Status, now: datetime) -> dict[str, Any]:
-        """What a customer did since the bundle was made, and the draw that varies the depth of their discounts.
-
-        The draw is the same for as long as the bundle serves: a page that is loaded twice shows the same price.
-        """
-        days = self._settings.offers.abandoned_days
-        seen = self._ledger.recent_interactions(unit, now - timedelta(days=days))
-        bought = self._ledger.orders_of(unit, min(bundle.as_of, now - timedelta(days=days)))
-        draw = hash_share(f"{self._settings.seed}:{bundle.bundle_id}", [unit])[0]
-        return {
-            "bought": self._ledger.orders_of(unit, bundle.as_of),
-            "seen": left_behind(seen, frozenset(bought), now),
-            "explore": True,
-            "draw": float(draw),
-        }
+        told = self._lately.told(wanted, buyer, bundle.status(), bundle.menu(now), now)
+        return bundle.recommend(told, now)
 
     def _decision(
         self, unit: str | None, now: datetime, slate: Slate, offers: list[dict[str, Any]], placement: str

@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from nextoffer.domain.menu import Menu
 from nextoffer.domain.offers import Slate, SlateRequest
 
 POLL_SECONDS: Final = 1.0
@@ -50,6 +51,9 @@ class Opened(Protocol):
 
     def recommend(self, request: SlateRequest, now: datetime) -> Slate:
         """The ranked offers of one customer; `now` affects only how long they are valid."""
+
+    def menu(self, now: datetime) -> Menu | None:
+        """The incentives offers may carry today."""
 
     def related(self, product_id: str, kind: str, n: int, language: str) -> list[RelatedProduct] | None:
         """Products that go with one product (RELATED_KINDS); None if the product is not known."""

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from threading import Lock
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from sqlalchemy import Engine
 
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools
 from nextoffer.errors import LedgerError
-from nextoffer.tracking.codes import Codes
+from nextoffer.tracking.codes import Codes, Grant
+from nextoffer.tracking.grants import with_codes
 from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision, Event
 
 UNASSIGNED: Final = "unassigned"
@@ -30,6 +34,10 @@ Answer = TypeVar("Answer")
 
 class LedgerPort(Protocol):
     """What the API needs of the ledger (tracking.ledger.Ledger)."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its database."""
 
     @property
     def codes(self) -> Codes:
@@ -51,6 +59,9 @@ class LedgerPort(Protocol):
         self, unit_id: str, since: datetime, limit: int = 100
     ) -> list[tuple[str, str, datetime]]:
         """(product id, event type, moment) of what a unit looked at or put in the cart, newest first."""
+
+    def units_sold(self, since: datetime) -> dict[str, float]:
+        """Units of each product the whole shop sold live since a moment."""
 
     def decision(self, decision_id: str) -> Decision | None:
         """The decision an attribution token stands for."""
@@ -118,40 +129,63 @@ class GroupWriter(Generic[Item, Answer]):
 
 @dataclass(frozen=True, slots=True)
 class ToRecord:
-    """What one request leaves in the ledger: a decision whose group is not yet known, or events."""
+    """What one request leaves in the ledger: a decision whose group is not yet known, or events.
+
+    `grants` are what the decision's offers grant to a treated customer.
+    """
 
     decision: Decision | None = None
     events: tuple[Event, ...] = ()
+    grants: tuple[Grant, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The group of the decision's unit, or what became of the events."""
+    """The group of the decision's unit and its slate with codes, or what became of the events."""
 
     group: str = UNASSIGNED
     accepted: int = 0
     duplicates: int = 0
+    slate: Sequence[Mapping[str, Any]] = ()
 
 
 def recorder(ledger: LedgerPort, experiment: Experiment) -> Callable[[list[ToRecord]], list[Recorded]]:
-    """The commit of the API: assignments, then decisions with their groups, then events."""
+    """The commit of the API: assignments, codes of the treated, decisions with their groups, then events."""
 
     def commit(batch: list[ToRecord]) -> list[Recorded]:
         groups = _groups(ledger, experiment, [item.decision for item in batch if item.decision])
-        ledger.record_decisions(
-            [
-                replace(item.decision, group=groups.get(item.decision.unit_id, UNASSIGNED))
-                for item in batch
-                if item.decision
-            ]
-        )
+        decided = _with_codes(ledger, [_grouped(item, groups) for item in batch])
+        ledger.record_decisions([decision for decision in decided if decision])
         counts = _counts(ledger, [item.events for item in batch])
         return [
-            Recorded(groups.get(item.decision.unit_id, UNASSIGNED) if item.decision else UNASSIGNED, *count)
-            for item, count in zip(batch, counts, strict=True)
+            Recorded(decision.group if decision else UNASSIGNED, *count, decision.slate if decision else ())
+            for decision, count in zip(decided, counts, strict=True)
         ]
 
     return commit
+
+
+def _grouped(item: ToRecord, groups: dict[str, str]) -> ToRecord:
+    if item.decision is None:
+        return item
+    group = groups.get(item.decision.unit_id, UNASSIGNED)
+    return replace(item, decision=replace(item.decision, group=group))
+
+
+def _with_codes(ledger: LedgerPort, batch: list[ToRecord]) -> list[Decision | None]:
+    """The decisions, those of treated units with a code in each offer that grants something."""
+    granted = [
+        item.grants if item.decision is not None and item.decision.group == TREATED else () for item in batch
+    ]
+    codes = iter(
+        ledger.codes.issue([grant for grants in granted for grant in grants]) if any(granted) else ()
+    )
+    return [
+        replace(item.decision, slate=with_codes(item.decision.slate, list(islice(codes, len(grants)))))
+        if item.decision is not None and grants
+        else item.decision
+        for item, grants in zip(batch, granted, strict=True)
+    ]
 
 
 def _groups(ledger: LedgerPort, experiment: Experiment, decisions: list[Decision]) -> dict[str, str]:

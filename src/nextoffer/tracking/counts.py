@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, Select, false, func, select
+from sqlalchemy import ColumnElement, Engine, Select, false, func, select
 
 from nextoffer.domain.arrays import Ints
 from nextoffer.domain.money import to_wire
@@ -20,7 +20,15 @@ from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.schema import codes, redemptions, to_micros
 
 
-def used(ledger: Ledger, incentives: Sequence[str]) -> Ints:
+class Written(Protocol):
+    """A ledger: what is counted in is its database."""
+
+    @property
+    def engine(self) -> Engine:
+        """Its database."""
+
+
+def used(ledger: Written, incentives: Sequence[str]) -> Ints:
     """(k,) int64 redemptions so far of each incentive, those that were rolled back not counted."""
     key = redemptions.c.quota_key
     query = (
@@ -33,7 +41,7 @@ def used(ledger: Ledger, incentives: Sequence[str]) -> Ints:
     return np.array([found.get(name, 0) for name in incentives], dtype=np.int64)
 
 
-def used_by(ledger: Ledger, unit_ids: Sequence[str], incentives: Sequence[str]) -> Ints:
+def used_by(ledger: Written, unit_ids: Sequence[str], incentives: Sequence[str]) -> Ints:
     """(n, k) int64 redemptions so far of each incentive by each unit, in the order asked."""
     counts = np.zeros((len(unit_ids), len(incentives)), dtype=np.int64)
     if not incentives:
@@ -49,7 +57,7 @@ def used_by(ledger: Ledger, unit_ids: Sequence[str], incentives: Sequence[str]) 
     return counts
 
 
-def redemptions_of(ledger: Ledger, unit_ids: Sequence[str], since: datetime | None = None) -> Ints:
+def redemptions_of(ledger: Written, unit_ids: Sequence[str], since: datetime | None = None) -> Ints:
     """(n,) int64 codes each unit has redeemed since a moment, or ever; rolled back ones not counted."""
     query = (
         select(redemptions.c.unit_id, func.count(1))
@@ -116,7 +124,7 @@ def _as_told(found: pa.Table) -> pa.Table:
 
 
 def _rows(
-    ledger: Ledger, query: Select[Any], column: ColumnElement[str], unit_ids: Sequence[str]
+    ledger: Written, query: Select[Any], column: ColumnElement[str], unit_ids: Sequence[str]
 ) -> Iterator[tuple[Any, ...]]:
     with database.reading(ledger.engine) as connection:
         for wanted in queries.narrowed(query, column, list(dict.fromkeys(unit_ids))):

@@ -236,6 +236,17 @@ class Ledger:
                     net[line["product_id"]] = net.get(line["product_id"], 0.0) + float(line["quantity"])
         return tuple(sorted(product for product, quantity in net.items() if quantity > 0))
 
+    def units_sold(self, since: datetime) -> dict[str, float]:
+        """Units of each product the whole shop sold live since a moment, net of returns."""
+        table = schema.orders
+        net: dict[str, float] = {}
+        with database.reading(self._engine) as connection:
+            query = select(table.c.lines).where(table.c.at >= schema.to_micros(since))
+            for lines in connection.execute(query).scalars():
+                for line in orjson.loads(lines):
+                    net[line["product_id"]] = net.get(line["product_id"], 0.0) + float(line["quantity"])
+        return net
+
     def recent_interactions(
         self, unit_id: str, since: datetime, limit: int = 100
     ) -> list[tuple[str, str, datetime]]:
