@@ -15,12 +15,13 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from nextoffer.domain.arrays import Floats, Ints, best_first, place_in_run, ranges
-from nextoffer.models.collaborative import Neighbours, contains, retrieve
+from nextoffer.models.collaborative import Neighbours, contains, largest, retrieve
 from nextoffer.models.knowledge import Knowledge
 from nextoffer.models.people import what_alike_bought
 from nextoffer.models.regression import Weights, evened
 
 N_SIMILAR = 25  # neighbours of each of these products that are looked at
+ROWS = 128  # customers whose scores of all products are searched at a time
 N_RECENT = 12  # products of a customer's history that speak for what they want next
 
 
@@ -73,8 +74,9 @@ def by_ease(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, Opinion]:
 
 def by_people(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, Opinion]:
     """What the customers most alike bought lately."""
-    scores = what_alike_bought(knowledge.people, batch.rows, batch.recent)
-    return _propose(scores, batch, 30), _sparse_opinion(scores)
+    scores = what_alike_bought(knowledge.people, batch.rows, batch.recent).toarray()
+    every = np.arange(scores.shape[1], dtype=np.int32)
+    return _best_new(scores, every, every, batch, 30), lambda position, product: scores[position, product]
 
 
 def by_factors(knowledge: Knowledge, batch: Batch) -> tuple[Proposals, Opinion]:
@@ -179,16 +181,7 @@ def recent_history(
 def _by_weights(weights: Weights, history: sp.csr_matrix, batch: Batch, n: int) -> tuple[Proposals, Opinion]:
     """Best `n` by product-to-product weights, and the score of any product that takes part."""
     scores = weights.scores(history)
-    free = scores.copy()
-    at = np.repeat(np.arange(len(batch.rows)), np.diff(batch.bought.indptr))
-    column = weights.place[batch.bought.indices]
-    free[at[column >= 0], column[column >= 0]] = 0.0
-    n = min(n, free.shape[1])
-    top = np.argpartition(-free, max(n - 1, 0), axis=1)[:, :n] if n else np.zeros((len(free), 0), int)
-    score = np.take_along_axis(free, top, axis=1)
-    position, place = np.nonzero(score > 0)
-    product = weights.product[top[position, place]]
-    best = _best(position, product, score[position, place], np.full(len(position), -1, np.int32), n)
+    best = _best_new(scores, weights.product, weights.place, batch, n)
 
     def opinion(position: Ints, product: Ints) -> Floats:
         column = weights.place[product]
@@ -197,6 +190,26 @@ def _by_weights(weights: Weights, history: sp.csr_matrix, batch: Batch, n: int) 
         return np.where(column >= 0, scores[position, column], np.float32(0.0))
 
     return best, opinion
+
+
+def _best_new(scores: Floats, product: Ints, place: Ints, batch: Batch, n: int) -> Proposals:
+    """Best `n` new products of each customer by scores held in full, a few customers at a time.
+
+    Parameters
+    ----------
+    scores : (m, k); product : (k,) products of its columns; place : (n_products,) their columns, −1 for none
+    """
+    parts = []
+    for begin in range(0, len(scores), ROWS):
+        free = scores[begin : begin + ROWS].copy()
+        known = batch.bought[begin : begin + ROWS]
+        at, column = np.repeat(np.arange(len(free)), np.diff(known.indptr)), place[known.indices]
+        free[at[column >= 0], column[column >= 0]] = 0.0
+        row, column = largest(free, n)
+        parts.append((row + begin, column, free[row, column]))
+    none = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)
+    position, column, score = (np.concatenate(found) for found in zip(none, *parts, strict=True))
+    return _best(position, product[column], score, np.full(len(position), -1, np.int32), n)
 
 
 def _propose(scores: sp.csr_matrix, batch: Batch, n: int) -> Proposals:

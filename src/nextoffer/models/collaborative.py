@@ -137,6 +137,21 @@ def _top(factors: Factors, rows: Ints, n: int, known: sp.csr_matrix | None) -> t
     return found[place], values[place]
 
 
+def largest(scores: Floats, n: int) -> tuple[Ints, Ints]:
+    """(row, column) of each row's `n` largest scores above 0, in that order; of equal ones the first columns."""
+    n = min(n, scores.shape[1])
+    if not n:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    least = np.partition(scores, -n, axis=1)[:, -n]
+    row, column = np.nonzero((scores >= least[:, None]) & (scores > 0))
+    tied = scores[row, column] == least[row]
+    room = n - np.bincount(row[~tied], minlength=len(scores))
+    before = np.cumsum(tied) - tied
+    first = np.searchsorted(row, np.arange(len(scores)))
+    keep = ~tied | (before - np.append(before, 0)[first][row] < room[row])
+    return row[keep], column[keep]
+
+
 def contains(matrix: sp.csr_matrix, row: Ints, column: Ints) -> Bools:
     """Whether each (row, column) is an entry of a matrix with sorted columns."""
     n = matrix.shape[1]

@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from nextoffer.domain.arrays import Floats, Ints
+from nextoffer.models.collaborative import largest
 
 N_POOL = 10_000
 N_ALIKE = 200
@@ -97,12 +98,11 @@ def _nearest(asked: sp.csr_matrix, known: sp.csr_matrix, self_at: Ints, is_self:
     alike = (asked @ known).toarray()
     itself = np.flatnonzero(is_self)
     alike[itself, self_at[itself]] = 0.0
-    n = min(N_ALIKE, alike.shape[1])
-    best = np.sort(np.argpartition(-alike, n - 1, axis=1)[:, :n], axis=1)
-    value = np.take_along_axis(alike, best, axis=1)
-    value /= np.maximum(value.sum(axis=1, keepdims=True), 1e-9)
-    indptr = np.arange(0, best.size + 1, n)
-    return sp.csr_matrix((value.ravel(), best.ravel(), indptr), shape=alike.shape)
+    row, column = largest(alike, N_ALIKE)
+    value = alike[row, column]
+    value /= np.bincount(row, value, len(alike))[row]
+    indptr = np.searchsorted(row, np.arange(len(alike) + 1))
+    return sp.csr_matrix((value, column, indptr), shape=alike.shape)
 
 
 def _unit(matrix: sp.csr_matrix, rarity: Floats) -> sp.csr_matrix:

@@ -27,6 +27,7 @@ from nextoffer.models.segments import Codes, Segments, last_night, settled_codes
 from nextoffer.models.taught import Taught, fit_taught
 
 MAX_TAUGHT = 40_000  # customers the models learn from and are judged on; a larger shop is sampled evenly
+MAX_LESSONS = 25_000  # customers of all lessons together: more told nothing more (Ta-Feng, dunnhumby)
 MAX_CUTS = 3
 QUARTER_DAYS = 91  # what customers spent in it tells how much the segments say
 
@@ -78,13 +79,13 @@ class Past:
 
     @classmethod
     def of(cls, kitchen: Kitchen, first_order_at: datetime, as_of: datetime | None = None) -> Past:
-        """As many customers known at `as_of` as MAX_TAUGHT over up to MAX_CUTS cuts: small shops have more cuts."""
+        """As many cuts of the customers known at `as_of` as MAX_LESSONS allows: small shops have more."""
         moment = (as_of or datetime.max.replace(tzinfo=UTC)).astimezone(UTC).replace(tzinfo=None)
         table = kitchen.engine.arrow(
             f"SELECT COUNT(DISTINCT customer_id) AS n FROM orders WHERE ordered_at < TIMESTAMP '{moment}'"
         )
         n_customers = max(int(table["n"][0].as_py()), 1)
-        n_cuts = min(max(MAX_TAUGHT // n_customers, 1), MAX_CUTS)
+        n_cuts = min(max(MAX_LESSONS // n_customers, 1), MAX_CUTS)
         return cls(kitchen, first_order_at, -(-n_customers // MAX_TAUGHT), n_cuts)
 
     def cut(self, as_of: datetime) -> Cut:

@@ -76,7 +76,7 @@ def fit_ease(bought: sp.csr_matrix) -> Weights:
     if not history.nnz:
         return weights
     gram = (history.T @ history).toarray() + RIDGE_EASE * np.eye(len(weights.product))
-    inverse = _solve(gram, np.eye(len(gram)), np.float64)
+    inverse = _inverse(gram)
     weight = -inverse / np.diag(inverse)
     np.fill_diagonal(weight, 0.0)
     return Weights(weights.place, weights.product, weight.astype(np.float32))
@@ -120,11 +120,26 @@ def _decay(customer: Ints) -> sp.csr_matrix:
     return sp.csr_matrix((np.concatenate(value), (np.concatenate(row), np.concatenate(column))), shape=(n, n))
 
 
-def _solve(gram: Matrix, right: Matrix, dtype: type = np.float32) -> npt.NDArray[np.floating]:
-    """Solution of a symmetric positive system, on one thread: the same bits on any machine of a kind."""
+def _solve(gram: Matrix, right: Matrix) -> npt.NDArray[np.float32]:
+    """Solution of a symmetric positive system, in single precision: the ridge keeps it far from singular."""
     from scipy.linalg import cho_factor, cho_solve
     from threadpoolctl import threadpool_limits
 
+    with threadpool_limits(1, "blas"):  # the same bits on any machine of a kind
+        factor = cho_factor(gram.astype(np.float32), overwrite_a=True)
+        return np.asarray(cho_solve(factor, right.astype(np.float32), overwrite_b=True))
+
+
+def _inverse(gram: Matrix) -> Matrix:
+    """Inverse of a symmetric positive matrix, by its Cholesky factor: a third of the work of solving for it."""
+    from scipy.linalg import cho_factor
+    from scipy.linalg.lapack import dpotri
+    from threadpoolctl import threadpool_limits
+
     with threadpool_limits(1, "blas"):
-        solved = cho_solve(cho_factor(gram, overwrite_a=True), right, overwrite_b=True)
-    return np.asarray(solved, dtype=dtype)
+        factor, lower = cho_factor(gram, lower=True)
+        half, failed = dpotri(factor, lower=lower, overwrite_c=True)
+    if failed:
+        raise np.linalg.LinAlgError("EASE: the matrix of purchases is singular")
+    whole: Matrix = np.tril(half) + np.tril(half, -1).T
+    return whole
