@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from nextoffer.config import Settings, parse_settings
 from nextoffer.domain.offers import KINDS, Slates
+from nextoffer.errors import GateRefusedError
 from nextoffer.offers.choosing import Context, Policy
 from nextoffer.offers.recommend import choose_stored
 from nextoffer.pipeline import OpenShop, open_shop, train
@@ -42,8 +43,11 @@ def nextoffer_policy(folder: Path, told: Callable[[str], None] = lambda _: None)
 
     def policy(seen: Visible) -> pa.Table:
         settings = write_shop(folder, seen)
-        report = train(settings, seen.now, reteach=next(turns) % TAUGHT_EVERY == 0)
-        told(f"week {seen.week}: bundle {report.bundle_id}, {sum(report.seconds.values()):.0f} s")
+        try:
+            report = train(settings, seen.now, reteach=next(turns) % TAUGHT_EVERY == 0)
+            told(f"week {seen.week}: bundle {report.bundle_id}, {sum(report.seconds.values()):.0f} s")
+        except GateRefusedError as refused:  # last week's bundle stays in service, as in any shop
+            told(f"week {seen.week}: {refused}")
         opened = open_shop(settings)
         return offers_of(opened, seen)
 
