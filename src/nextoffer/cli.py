@@ -185,7 +185,8 @@ def recommend(
     from nextoffer.domain.offers import SlateRequest
     from nextoffer.pipeline import open_shop, recommend_all, recommend_one
 
-    shop = open_shop(_settings(context), _secrets().signing_key)
+    settings = _settings(context)
+    shop = open_shop(settings, _secrets().signing_key, _today(settings))
     chosen = _kinds(kinds)
     if all_customers:
         if out is None or order_by not in ("expected_profit", "p_buy"):
@@ -241,7 +242,7 @@ def export(
     from nextoffer.tracking.ledger import open_ledger
 
     settings = _settings(context)
-    shop = open_shop(settings, _secrets().signing_key)
+    shop = open_shop(settings, _secrets().signing_key, _day(date) or _today(settings))
     with _progress() as progress, _closing(open_ledger(settings.store)) as ledger:
         report = write(shop, ledger, campaign, out, _now(), _day(date), progress)
     for warning in rule_warnings(shop.bundle, load_rules(settings)):
@@ -429,6 +430,11 @@ def _secrets() -> Secrets:
 def _now() -> datetime:
     """The present moment: with api/app.py, the only reading of the clock."""
     return datetime.now(UTC)  # noqa: TID251 — the entry point reads the clock
+
+
+def _today(settings: Settings) -> date:
+    """The shop's calendar day."""
+    return _now().astimezone(settings.zone).date()
 
 
 def _as_of(settings: Settings, text: str | None) -> datetime:

@@ -58,3 +58,19 @@ def test_an_export_names_rules_that_name_what_is_not_there(trained: Path, nextof
     said = nextoffer(trained, "export", "monday-mail", "--out", "mail.csv", "--date", "2026-11-02")
     assert said.code == 0
     assert "Note: rule a: product 'gone-for-good' is not in the catalogue." in said.message
+
+
+def test_a_rule_is_on_the_slate_it_wins_in_the_marketers_words(trained: Path, nextoffer: Run) -> None:
+    (trained / "offers.toml").write_text(
+        f"[mine]\nproducts = {[f'p{n:02d}' for n in range(40)]}\n"
+        'pinned = true\ntext = { en = "Because we like it." }\n'
+        "from = 2026-01-01\nuntil = 2099-12-31\n"
+        '[gone]\nproduct = "p01"\npinned = true\nuntil = 2020-01-01\n'
+    )
+    asked = ("recommend", "c001", "--json")
+    slate = json.loads(nextoffer(trained, *asked).out)["offers"]
+    assert (slate[0]["rule"], slate[0]["reason"]["text"]) == ("mine", "Because we like it.")
+    assert {offer.get("rule") for offer in slate} <= {"mine", None}
+    russian = json.loads(nextoffer(trained, *asked, "--language", "ru").out)["offers"][0]
+    assert russian["reason"]["code"] == "hand-picked" and russian["reason"]["text"] != "Because we like it."
+    assert nextoffer(trained, "recommend", "--all", "--out", "all.parquet").code == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from nextoffer.domain.offers import KIND, KINDS, REASONS, Slate, SlateRequest, S
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import RequestError
 from nextoffer.models.segment_names import segment_table
-from nextoffer.offers.by_hand import Reach
+from nextoffer.offers.by_hand import Reach, with_rules
 from nextoffer.offers.choosing import Context, Policy
 from nextoffer.offers.recommend import choose_stored, recommend
 from nextoffer.pipeline.selftest import verify_self_test
@@ -52,15 +52,17 @@ class OpenShop:
     by_hand: Reach | None = None
 
 
-def open_shop(settings: Settings, signing_key: str | None = None) -> OpenShop:
-    """Open the bundle in service.
+def open_shop(settings: Settings, signing_key: str | None = None, today: date | None = None) -> OpenShop:
+    """Open the bundle in service, with the marketer's rules of a day; default: the day the bundle was learned.
 
     Raises
     ------
     NoBundleError, BundleCorruptError, BundleFormatError
+    ConfigError : offers.toml has faults
     """
     bundle = open_bundle(settings.models_dir, signing_key=signing_key, self_test=verify_self_test)
-    return OpenShop(settings, bundle, Policy.of(settings))
+    day = today or bundle.as_of.astimezone(settings.zone).date()
+    return OpenShop(settings, bundle, *with_rules(settings, bundle, day))
 
 
 def recommend_one(shop: OpenShop, request: SlateRequest, now: datetime) -> tuple[Slate, str]:
@@ -80,7 +82,7 @@ def recommend_one(shop: OpenShop, request: SlateRequest, now: datetime) -> tuple
             field="customer_id",
         )
     settings = shop.settings
-    slate = recommend(shop.bundle, shop.policy, request, now)
+    slate = recommend(shop.bundle, shop.policy, request, now, shop.by_hand)
     held_out = bool(groups(settings.experiment, [customer_id])[0])
     return slate, "holdout" if held_out else "treated"
 
@@ -96,7 +98,7 @@ def recommend_all(
     try:
         with pq.ParquetWriter(partial, SLATE_SCHEMA, compression="zstd") as writer:
             for rows in _blocks(shop.bundle):
-                slates = choose_stored(shop.bundle, rows, policy, context)
+                slates = choose_stored(shop.bundle, rows, policy, context, shop.by_hand)
                 writer.write_table(_slate_table(shop.bundle, policy.menu, rows, slates))
                 n_rows += len(slates)
         partial.replace(out)
