@@ -223,6 +223,22 @@ def test_what_was_sold_out_since_last_night_is_not_offered(shop_bundle: Bundle, 
     assert "out-of-stock" in {dropped.reason for dropped in slate.dropped if dropped.product_id == first}
 
 
+def test_what_sold_out_since_the_bundle_was_made_is_not_offered(
+    shop_bundle: Bundle, shop_policy: Policy
+) -> None:
+    customer, offer = next(
+        (customer, offer)
+        for customer in customer_ids(shop_bundle)
+        for offer in ask(shop_bundle, shop_policy, customer_id=customer).offers
+        if not np.isnan(shop_bundle.catalogue.stock[shop_bundle.product_row(offer.product_id or "")])
+    )
+    on_hand = float(shop_bundle.catalogue.stock[shop_bundle.product_row(offer.product_id or "")])
+
+    for sold, there in ((on_hand - 1, True), (on_hand, False)):
+        slate = ask(shop_bundle, shop_policy, customer_id=customer, sold={offer.product_id: sold})
+        assert (offer.product_id in {one.product_id for one in slate.offers}) == there
+
+
 @settings(deadline=None, max_examples=40)
 @given(data=st.data())
 def test_whatever_is_asked_the_slate_keeps_its_promises(
