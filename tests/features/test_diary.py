@@ -202,8 +202,10 @@ def test_what_came_of_earlier_interest_is_the_chance_of_todays(tmp_path: Path) -
         ("ann", "tea", "add-to-cart", seen),
         ("bob", "mug", "detail-page-view", seen),
         ("eve", "mug", "add-to-cart", late),  # left alone for too short a time
+        ("eve", "pen", "add-to-cart", seen),  # a habit
     ]
     orders = [bought("ann", "mug", "2026-06-10"), bought("eve", "mug", "2026-06-10")]
+    orders += [bought("eve", "pen", "2026-03-01"), bought("eve", "pen", "2026-06-10")]
 
     interest = read(tmp_path, orders=orders, interactions=interactions).interest
 

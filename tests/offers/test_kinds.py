@@ -93,12 +93,16 @@ def renewals(bundle: Bundle, today: date) -> dict[tuple[int, int], float]:
     passes, now = bundle.diary.passes, (today - date(1970, 1, 1)).days
     horizon, found = bundle.knowledge.horizon_days, {}
     rows = list(zip(*(getattr(passes, name).tolist() for name in passes.__slots__), strict=True))
+    judged = [row for row in rows if not row[4] and row[3] <= now - 7 - horizon]
+    waits = [again - ends if again else 9999.0 for *_, ends, _, again in judged]
+    ahead = [at for at, wait in enumerate(waits) if wait in (0, 1)]
+    for place, at in enumerate(ahead):
+        waits[at] = -21 * (place + 0.5) / len(ahead)
     for who, what, _, ends, _, _ in rows:
-        n, renewed, over = 10.0, 5.0, now - ends
-        for _, _, _, end, auto, again in rows:
-            if not auto and end <= now - 7 - horizon and not (again and again - end <= over):
-                n, renewed = n + 1, renewed + (again > 0 and again - end <= over + horizon)
-        found[who, what] = float(np.float32(renewed / n))
+        over = now - ends
+        still = [wait for wait in waits if wait > over]
+        renewed = sum(wait <= over + horizon for wait in still)
+        found[who, what] = float(np.float32((renewed + 5.0) / (len(still) + 10.0)))
     return found
 
 

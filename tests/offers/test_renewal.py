@@ -64,7 +64,7 @@ def test_of_two_passes_for_one_product_there_is_one_reminder_with_the_chance_of_
     shop_bundle: Bundle,
 ) -> None:
     rows: list[Pass] = [(3, 5, NOW - 300, NOW - 5, False, 0), (3, 5, NOW - 200, NOW + 9, False, 0)]
-    old: list[Pass] = [(8, 2, NOW - 400 - at, NOW - 90 - at, False, NOW - 90 - at) for at in range(30)]
+    old: list[Pass] = [(8, 2, NOW - 400 - at, NOW - 90 - at, False, NOW - 85 - at) for at in range(30)]
     bundle = replace(shop_bundle, diary=Diary(passes=passes_of(rows + old)))
 
     found = candidates(make_batch(bundle, np.array([3])), bundle, KindSettings(TODAY))
@@ -84,6 +84,7 @@ def test_the_chance_is_of_those_who_had_come_as_far(shop_bundle: Bundle) -> None
     rng = np.random.default_rng(5)
     ends = NOW - rng.integers(40, 700, 400)
     after = rng.integers(-30, 60, 400)
+    after = np.where((after == 0) | (after == 1), 30, after)
     renewed = np.where(rng.random(400) < 0.7, ends + after, 0)
     rows = [(0, 5, int(end) - 180, int(end), False, int(day)) for end, day in zip(ends, renewed, strict=True)]
 
@@ -92,6 +93,16 @@ def test_the_chance_is_of_those_who_had_come_as_far(shop_bundle: Bundle) -> None
         again = [day for end, day in still if day and day - end <= over + 28]
         p = p_renewed(passes_of(rows), NOW, np.array([over]), 28)
         assert p.tolist() == pytest.approx([(len(again) + ENOUGH * USUAL) / (len(still) + ENOUGH)])
+
+
+def test_a_successor_that_begins_where_a_pass_ends_was_bought_some_day_of_its_last_three_weeks() -> None:
+    n = 2_100
+    rows: list[Pass] = [(0, 5, NOW - 400, NOW - 100, False, NOW - 100 + at % 2) for at in range(n)]
+    rows += [(0, 5, NOW - 400, NOW - 100, False, 0) for _ in range(n)]
+
+    for over, still in ((-21, n), (-7, n / 3), (0, 0)):
+        p = p_renewed(passes_of(rows), NOW, np.array([over]), 28)
+        assert p.tolist() == pytest.approx([(still + ENOUGH * USUAL) / (n + still + ENOUGH)], abs=1e-3)
 
 
 def test_a_pass_whose_horizon_is_not_over_teaches_nothing() -> None:

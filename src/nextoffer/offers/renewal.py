@@ -1,7 +1,8 @@
 """Renewal: a subscription or pass that ends soon or has just ended, does not renew itself and was not renewed.
 
 p_buy is the share of the shop's own passes that were renewed within the horizon, of those that had come as far
-unrenewed; shrunk towards USUAL, a guess, by as much as ENOUGH passes weigh.
+unrenewed; shrunk towards USUAL, a guess, by as much as ENOUGH passes weigh. Of a pass whose successor begins where it
+ends nobody knows when it was renewed: some day of its last AHEAD_DAYS, none likelier than another.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from nextoffer.offers.batch import Batch, KindSettings, best_few
 
 EPOCH = date(1970, 1, 1)
 GRACE_DAYS = 7  # a pass that ended no longer ago can still be renewed
+AHEAD_DAYS = 21
 USUAL, ENOUGH = 0.5, 10.0
 
 
@@ -38,8 +40,9 @@ def candidates(batch: Batch, bundle: Bundle, when: KindSettings) -> Candidates:
 def p_renewed(passes: Passes, today: int, days_over: Ints, horizon_days: int) -> Floats:
     """(n,) chance of a renewal within the horizon of passes unrenewed `days_over` days after their last day."""
     judged = ~passes.auto_renew & (passes.ends_day <= today - GRACE_DAYS - horizon_days)
-    never = np.iinfo(np.int32).max
-    after = np.where(passes.renewed_day > 0, passes.renewed_day - passes.ends_day, never)[judged]
+    after = np.where(passes.renewed_day > 0, passes.renewed_day - passes.ends_day, np.inf)[judged]
+    ahead = np.flatnonzero((after >= 0) & (after <= 1))
+    after[ahead] = -AHEAD_DAYS * (np.arange(len(ahead)) + 0.5) / max(len(ahead), 1)
     after = np.sort(after)
     before, until = (np.searchsorted(after, days_over + days, "right") for days in (0, horizon_days))
     return np.asarray((until - before + ENOUGH * USUAL) / (len(after) - before + ENOUGH))
