@@ -235,7 +235,6 @@ def export(
 ) -> None:
     """Write a campaign's file. Decisions are recorded first; running it twice writes the same rows."""
     from nextoffer.channels.audience import ADVICE
-    from nextoffer.config import load_rules
     from nextoffer.pipeline import export as write
     from nextoffer.pipeline import open_shop
     from nextoffer.pipeline.rule_words import rule_warnings
@@ -245,7 +244,7 @@ def export(
     shop = open_shop(settings, _secrets().signing_key, _day(date) or _today(settings))
     with _progress() as progress, _closing(open_ledger(settings.store)) as ledger:
         report = write(shop, ledger, campaign, out, _now(), _day(date), progress)
-    for warning in rule_warnings(shop.bundle, load_rules(settings)):
+    for warning in rule_warnings(shop.bundle, shop.by_hand.rules if shop.by_hand else ()):
         _say(f"Note: {warning}.")
     if json:
         _print_json(report.to_json())

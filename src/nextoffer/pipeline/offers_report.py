@@ -15,14 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nextoffer.config import Rule, Settings, inline_incentives, load_rules
+from nextoffer.config import Rule, Settings
 from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.domain.kinds import DROPS
-from nextoffer.domain.menu import Menu
 from nextoffer.domain.money import minor_digits, to_wire
 from nextoffer.domain.wording import incentive_text
 from nextoffer.offers.audiences import Known, known_of, why_nobody
-from nextoffer.offers.by_hand import Reach, columns, reach
+from nextoffer.offers.by_hand import Reach, reach
 from nextoffer.offers.choosing import Policy
 from nextoffer.pipeline.analysis import OpenShop
 from nextoffer.pipeline.audience import reachable
@@ -106,22 +105,15 @@ class OffersReport:
 
 
 def offers_report(shop: OpenShop, now: datetime, progress: Progress = quiet) -> OffersReport:
-    """What the shop's rules do, on the bundle in service.
-
-    Raises
-    ------
-    ConfigError : offers.toml has faults
-    """
-    settings, bundle = shop.settings, shop.bundle
+    """What the shop's rules do, on the bundle in service."""
+    settings, bundle, policy = shop.settings, shop.bundle, shop.policy
     today = now.astimezone(settings.zone).date()
-    progress("rules")
-    rules = load_rules(settings)
+    rules = () if shop.by_hand is None else shop.by_hand.rules
     file = None if settings.offers_file is None else str(settings.offers_file)
     n = len(bundle.customer_ids.ids)
     if not rules:
         return OffersReport(file, today, bundle.bundle_id, settings.currency, n, (), ())
-    menu = Menu.of(settings, inline_incentives(rules))
-    policy = Policy.of(settings, menu, columns(rules, menu))
+    progress("rules")
     known = known_of(bundle, [rule.audience for rule in rules])
     found = reach(bundle, rules, None, policy, known)
     progress("customers")
