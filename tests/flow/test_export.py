@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -22,11 +23,12 @@ from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import CampaignError
 from nextoffer.offers.choosing import Policy
 from nextoffer.pipeline import ExportReport, OpenShop, export
+from nextoffer.pipeline.campaign import by_priority
 from nextoffer.tracking.codes import Ask
 from nextoffer.tracking.discounts import Basket
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.ledger import Ledger, open_ledger
-from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision
+from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision, Order
 
 COLUMNS = "email phone push_token first_name locale consent_email consent_push consent_ads".split()
 CAMPAIGNS = {
@@ -308,6 +310,29 @@ def test_a_repeated_run_writes_the_same_file_less_whoever_objected_since(world: 
     assert len(world.decisions(first)) == len(world.decisions(less))
 
 
+def test_two_exports_at_once_decide_a_run_once(world: World):
+    outs = [world.folder / "one.csv", world.folder / "two.csv"]
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [pool.submit(export, world.shop, world.ledger, "mail", out, world.now) for out in outs]
+        reports = [job.result() for job in jobs]
+
+    units = [one.unit_id for one in world.decisions(reports[0])]
+    assert len(units) == len(set(units)) > 0
+    assert sorted(report.repeated for report in reports) == [False, True]
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
+def test_campaigns_of_a_day_go_by_priority(world: World):
+    campaigns = {
+        "b": Campaign(),
+        "a": Campaign(),
+        "late": Campaign(priority=-1),
+        "first": Campaign(priority=5),
+    }
+
+    assert by_priority(world.with_settings(campaigns=campaigns).shop.settings) == ["first", "a", "b", "late"]
+
+
 def test_a_file_that_cannot_be_written_is_written_by_the_next_try(world: World):
     out = world.folder / "not-there" / "mail.csv"
     with pytest.raises(CampaignError, match="cannot be written"):
@@ -369,10 +394,25 @@ def test_what_a_customer_has_used_up_is_not_sent_again_and_what_all_have_used_up
         line = {"product_id": first[unit]["product_id"], "quantity": "1", "unit_price": "50.00"}
         ask = Ask(first[unit]["code"], unit, Basket(f"o-{n}", 5000, "GBP", (line,)))
         if n == 2:
-            second = given(world.export("mail", world.now + timedelta(days=7)))
+            second = given(world.export("mail", in_days(world, 7)))
             assert second and not set(second) & set(redeemed[:2])
         assert world.ledger.codes.redeem(ask, world.now + timedelta(hours=n)).valid
-    assert not given(world.export("mail", world.now + timedelta(days=14)))
+    assert not given(world.export("mail", in_days(world, 14)))
+
+
+def test_what_was_sold_out_since_the_night_is_not_written_about(world: World):
+    catalogue = world.shop.bundle.catalogue
+    report = world.export("mail")
+    offered = [offer["product_id"] for offer in offers_of(world.decisions(report)) if offer["product_id"]]
+    tracked = [one for one in offered if np.isfinite(catalogue.stock[world.shop.bundle.product_row(one)])]
+    gone = max(set(tracked), key=tracked.count)
+    units = float(catalogue.stock[world.shop.bundle.product_row(gone)])
+    line = {"product_id": gone, "quantity": str(units), "unit_price": "1.00"}
+    world.ledger.record_orders([Order("live-1", None, world.now, 100, "GBP", None, (line,))])
+    later = world.decisions(world.export("mail", in_days(world, 7)))
+
+    assert later
+    assert gone not in {offer["product_id"] for offer in offers_of(later)}
 
 
 def test_an_offer_of_an_event_is_made_once_a_year(world: World):

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from nextoffer.bundle.lock import locked
 from nextoffer.channels.channel import Channel, Message
 from nextoffer.config import Campaign, Settings
 from nextoffer.config.base import nearest
@@ -75,14 +76,16 @@ def export(
     run = Run(shop, name, campaign, channel, run_on or now.astimezone(shop.settings.zone).date(), now)
     progress("customers")
     people = people_of(run)
-    decisions = ledger.decisions_of_run(name, run.run_on)
-    repeated, starved = bool(decisions), NOBODY
-    if not repeated:
-        progress("offers")
-        decided = decide_run(run, ledger, people)
-        decisions, starved = decided.decisions, decided.starved
-        progress("ledger")
-        ledger.record_decisions(decisions)  # one transaction: a run is recorded whole or not at all
+    # Of two exports at once the second waits: it would decide a run twice, or write to a customer over a cap.
+    with locked(shop.settings.work_dir / ".export"):
+        decisions = ledger.decisions_of_run(name, run.run_on)
+        repeated, starved = bool(decisions), NOBODY
+        if not repeated:
+            progress("offers")
+            decided = decide_run(run, ledger, people)
+            decisions, starved = decided.decisions, decided.starved
+            progress("ledger")
+            ledger.record_decisions(decisions)  # one transaction: a run is recorded whole or not at all
     progress("file")
     messages = list(_messages(run, people, decisions))
     refused = channel.write(out, messages, campaign)
@@ -97,6 +100,11 @@ def export(
         repeated=repeated,
         cost_at_most=float(sum(_savings(messages), Decimal(0))),
     )
+
+
+def by_priority(settings: Settings) -> list[str]:
+    """The campaigns of a day in the order they are exported: the first to write to a customer uses up the caps."""
+    return sorted(settings.campaigns, key=lambda name: (-settings.campaigns[name].priority, name))
 
 
 def campaign_of(settings: Settings, name: str) -> tuple[Campaign, Channel]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import islice, pairwise
 from zlib import crc32
 
 import numpy as np
@@ -15,7 +14,6 @@ import pyarrow as pa
 
 from nextoffer.domain.arrays import Floats, Ints
 from nextoffer.domain.kinds import DROP, KIND
-from nextoffer.domain.money import to_minor
 from nextoffer.domain.offers import Candidates, Slate, SlateRequest, Slates, offer_json
 from nextoffer.offers.by_hand import allowed
 from nextoffer.offers.by_hand import candidates as reached
@@ -24,8 +22,8 @@ from nextoffer.offers.display import Shown, displayed, propensities
 from nextoffer.offers.ranking import Choice, decide, slates_of
 from nextoffer.offers.spending import decide_within
 from nextoffer.pipeline.audience import People, Run, contacts_of, ids_of
-from nextoffer.tracking.codes import Grant
 from nextoffer.tracking.counts import used, used_by
+from nextoffer.tracking.grants import grants_of, with_codes
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.reach import event_made
 from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision
@@ -62,15 +60,13 @@ def decide_run(run: Run, ledger: Ledger, people: People) -> Decided:
         propensities(choice, len(rows)),
         strict=True,
     )
-    made: list[tuple[Decision, Ints]] = []
+    made: list[Decision] = []
     for row, (unit, locale, held, place, chances) in zip(rows.tolist(), asked, strict=True):
         if place or chances is not None:
             slate = _slate(run, row, unit, locale, slates, place)
-            incentives = slates.incentive[place.start : place.stop]
-            made.append((_decision(run, unit, held, slate, chances), incentives))
-    _give_codes(run, ledger, [(one, incentives) for one, incentives in made if one.group == TREATED])
+            made.append(_decision(run, unit, held, slate, chances))
     without = np.setdiff1d(slates.dropped_customer[slates.dropped_reason == DROP["budget"]], slates.customer)
-    return Decided([one for one, _ in made], rows[without])
+    return Decided(_with_codes(run, ledger, made), rows[without])
 
 
 def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> Choice:
@@ -81,6 +77,7 @@ def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> Choice:
     context = Context(
         n=campaign.n if most is None else min(campaign.n, most),
         kinds=tuple(KIND[kind] for kind in campaign.kinds) or None,
+        stock=_stock(run, ledger),
         contact=True,
         transactional=campaign.transactional,
         messages_today=contacts.today,
@@ -100,6 +97,19 @@ def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> Choice:
     budget = float(campaign.budget)
     choice, _ = decide_within(shop.bundle, rows, candidates, shop.policy, context, budget)
     return choice
+
+
+def _stock(run: Run, ledger: Ledger) -> Floats | None:
+    """(n_products,) units on hand less what was sold live since the bundle was made; None if nothing was."""
+    bundle = run.shop.bundle
+    sold = ledger.units_sold(bundle.as_of)
+    if not sold:
+        return None
+    stock = bundle.catalogue.stock.copy()
+    for product_id, units in sold.items():
+        if (row := bundle.product_row(product_id)) >= 0:
+            stock[row] -= units
+    return stock
 
 
 def _draws(run: Run) -> Floats:
@@ -132,40 +142,15 @@ def _decision(
     )
 
 
-def _give_codes(run: Run, ledger: Ledger, treated: Sequence[tuple[Decision, Ints]]) -> None:
-    """Put a code into each offer that carries an incentive."""
-    offers: list[dict[str, Any]] = []
-    grants = []
-    for decision, incentives in treated:
-        for offer, incentive in zip(decision.slate, incentives.tolist(), strict=True):
-            if incentive > 0 and isinstance(offer, dict):
-                offers.append(offer)
-                grants.append(_grant(run, decision, offer, incentive))
-    for offer, code in zip(offers, ledger.codes.issue(grants), strict=True):
-        offer["code"] = code
-
-
-def _grant(run: Run, decision: Decision, offer: dict[str, Any], incentive: int) -> Grant:
-    menu, currency = run.shop.policy.menu, run.shop.settings.currency
-    terms = offer["incentive"]
-    limits = [int(column[incentive]) for column in (menu.quota, menu.per_customer)]
-    quota, per_customer = (limit if limit >= 0 else None for limit in limits)
-    return Grant(
-        unit_id=decision.unit_id,
-        offer_id=offer["offer_id"],
-        incentive=terms,
-        currency=currency,
-        valid_from=run.now,
-        valid_until=datetime.fromisoformat(offer["valid_until"]) + timedelta(seconds=1),
-        decision_id=decision.decision_id,
-        campaign=run.name,
-        run_on=run.run_on,
-        product_id=None if menu.basket[incentive] else offer["product_id"],
-        min_order=to_minor(terms.get("min_order", "0"), currency),
-        quota_key=menu.name[incentive],
-        quota=quota,
-        per_customer=per_customer,
-    )
+def _with_codes(run: Run, ledger: Ledger, decisions: Sequence[Decision]) -> list[Decision]:
+    """The decisions with a code in each offer to a treated customer that carries an incentive."""
+    menu = run.shop.policy.menu
+    grants = [grants_of(one, menu) if one.group == TREATED else () for one in decisions]
+    codes = iter(ledger.codes.issue([grant for some in grants for grant in some]))
+    return [
+        replace(one, slate=with_codes(one.slate, list(islice(codes, len(some))))) if some else one
+        for one, some in zip(decisions, grants, strict=True)
+    ]
 
 
 def _places(slates: Slates, n: int) -> list[range]:

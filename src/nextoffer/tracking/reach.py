@@ -11,13 +11,13 @@ from sqlalchemy import Select, func, or_, select
 
 from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.tracking import database, queries
-from nextoffer.tracking.ledger import Ledger
+from nextoffer.tracking.counts import Written
 from nextoffer.tracking.schema import decisions, to_micros
 
 _EVENT = '%"kind":"event"%'  # as orjson writes it
 
 
-def messages_of(ledger: Ledger, campaign: str, unit_ids: Sequence[str], except_run_on: date) -> Ints:
+def messages_of(ledger: Written, campaign: str, unit_ids: Sequence[str], except_run_on: date) -> Ints:
     """How many messages of a campaign each unit was sent, or would have been if held out, in other runs than one.
 
     The held-out count alike, so that both groups are decided on under the same rule.
@@ -35,7 +35,7 @@ def messages_of(ledger: Ledger, campaign: str, unit_ids: Sequence[str], except_r
 
 
 def event_made(
-    ledger: Ledger, unit_ids: Sequence[str], since: datetime, except_run: tuple[str, date] | None = None
+    ledger: Written, unit_ids: Sequence[str], since: datetime, except_run: tuple[str, date] | None = None
 ) -> Bools:
     """Which units were made an event offer since a moment, in a message or on the site, in either group.
 
@@ -56,7 +56,7 @@ def event_made(
     return _counts(ledger, query.group_by(decisions.c.unit_id), unit_ids) > 0
 
 
-def _counts(ledger: Ledger, query: Select[Any], unit_ids: Sequence[str]) -> Ints:
+def _counts(ledger: Written, query: Select[Any], unit_ids: Sequence[str]) -> Ints:
     rows: list[tuple[str, int, int]] = []
     with database.reading(ledger.engine) as connection:
         for wanted in queries.narrowed(query, decisions.c.unit_id, unit_ids):
