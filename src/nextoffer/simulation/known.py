@@ -60,7 +60,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assortment:
-    """What is learned about products once: category code, price, margin, popularity, best companion."""
+    """What is learned about products once, from the history: category code, price, margin, popularity, best companion."""
 
     category: Ints
     price: Floats
@@ -108,7 +108,7 @@ def _bought(lines: SeenLines) -> SeenLines:
 
 
 def _order_columns(lines: SeenLines, n: int, week: int) -> dict[str, Floats]:
-    _, first, inverse = np.unique(lines.order, return_index=True, return_inverse=True)
+    _, first = np.unique(lines.order, return_index=True)
     who, at = lines.customer[first], lines.week[first]
     sequence = np.lexsort((at, who))
     who, at = who[sequence], at[sequence]
@@ -122,7 +122,6 @@ def _order_columns(lines: SeenLines, n: int, week: int) -> dict[str, Floats]:
     between = np.maximum(count - 1.0, 1.0)
     mean = total / between
     spread = np.sqrt(np.maximum(squares / between - mean**2, 0.0))
-    del inverse
     return {
         "orders": count,
         "silent": np.where(count > 0, week - end, 200.0),
@@ -267,11 +266,11 @@ def _ending(seen: Visible, n: int, now: int, until: int) -> Ints:
 
 
 def _assortment(seen: Visible) -> Assortment:
-    products = seen.products
+    products = seen.history("products")
     coded = products["category"].combine_chunks().dictionary_encode()
     category = np.asarray(coded.indices).astype(np.int64)
     size = len(category)
-    lines = _bought(seen.lines())
+    lines = _bought(seen.history_lines())
     sold = np.bincount(lines.product, minlength=size).astype(np.float64)
     order = np.lexsort((-sold, category))
     price = np.asarray(products["price"].cast(pa.float64()))

@@ -79,7 +79,7 @@ class Visible:
     @property
     def orders(self) -> pa.Table:
         """All order lines so far."""
-        return pa.concat_tables([self._history("orders"), *(rows.orders for rows in self.journal.weeks)])
+        return pa.concat_tables([self.history("orders"), *(rows.orders for rows in self.journal.weeks)])
 
     @property
     def exposures(self) -> pa.Table:
@@ -108,16 +108,23 @@ class Visible:
 
     def lines(self) -> SeenLines:
         """The orders table in numbers."""
-        parts = [self.once("lines", lambda: _numbers(self._history("orders"), self.start))]
+        parts = [self.history_lines()]
         parts += [_numbers(rows.orders, self.start) for rows in self.journal.weeks]
         names = SeenLines.__slots__
         return SeenLines(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
+    def history_lines(self) -> SeenLines:
+        """The orders table in numbers, up to the end of the history."""
+        lines: SeenLines = self.once("lines", lambda: _numbers(self.history("orders"), self.start))
+        return lines
+
     def once(self, name: str, make: Callable[[], Any]) -> Any:
-        """Something worked out from what is visible, kept for the later weeks and for all forks."""
+        """Something worked out from the history alone, kept for the later weeks and for all forks."""
         return self.journal.once(name, make)
 
-    def _history(self, name: str) -> Any:
+    def history(self, name: str) -> Any:
+        """A table as it stood at the end of the history; None if the shop has none."""
+
         def read() -> Any:
             path = self.journal.folder / name
             path = path if path.is_dir() else path.with_suffix(".parquet")
@@ -129,12 +136,12 @@ class Visible:
         return table
 
     def _log(self, history: str | None, name: str) -> pa.Table:
-        past = self._history(history) if history else None
+        past = self.history(history) if history else None
         parts = ([] if past is None else [past]) + [getattr(rows, name) for rows in self.journal.weeks]
         return pa.concat_tables(parts, promote_options="default") if parts else pa.table({})
 
     def _grown(self, name: str) -> pa.Table | None:
-        parts = [self._history(name), *(getattr(rows, name) for rows in self.journal.weeks)]
+        parts = [self.history(name), *(getattr(rows, name) for rows in self.journal.weeks)]
         there = [part for part in parts if part is not None]
         return pa.concat_tables(there) if there else None
 
