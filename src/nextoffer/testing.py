@@ -223,9 +223,13 @@ def _made_up(folder: Path) -> tuple[Settings, datetime]:
     from nextoffer.simulation.settings import ShopSettings
     from nextoffer.simulation.shop import Shop
 
-    shop = Shop(ShopSettings(customers=120, products=60, weeks=52, rate=0.16, interactions=True))
+    made = ShopSettings(
+        customers=120, products=60, weeks=52, rate=0.16, interactions=True, subscriptions=True
+    )
+    shop = Shop(made)
     shop.write_history(folder)
-    tables = {name: {"path": f"{name}.parquet"} for name in ("products", "customers", "interactions")}
+    names = ("products", "customers", "interactions", "subscriptions")
+    tables = {name: {"path": f"{name}.parquet"} for name in names}
     document = {"currency": "EUR", "history": {"orders": {"path": "orders/*.parquet"}, **tables}}
     return parse_settings(document, "nextoffer.toml", folder), shop.end
 
