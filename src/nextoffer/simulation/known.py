@@ -60,7 +60,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Assortment:
-    """What is learned about products once, from the history: category code, price, margin, popularity, best companion."""
+    """Products as the history shows them: category code, price, margin, popularity, best companion."""
 
     category: Ints
     price: Floats

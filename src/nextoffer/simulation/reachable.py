@@ -90,9 +90,9 @@ def _taught(shop: Shop, price: float, horizon: int, seed: int) -> list[dict[tupl
             mine = half == number
             if mine.sum() >= LEAST_ROWS:
                 model = HistGradientBoostingRegressor(
-                    max_iter=120,
-                    learning_rate=0.08,
-                    max_leaf_nodes=24,
+                    max_iter=80,
+                    learning_rate=0.1,
+                    max_leaf_nodes=20,
                     min_samples_leaf=40,
                     random_state=seed,
                 )
@@ -150,5 +150,6 @@ def _of_arm(columns: Floats, arm: Arm, seen: Visible) -> Floats:
 
 
 def _money(seen: Visible) -> Floats:
-    price, cost = (np.asarray(seen.products[name].cast(pa.float64())) for name in ("price", "unit_cost"))
+    products = seen.history("products")
+    price, cost = (np.asarray(products[name].cast(pa.float64())) for name in ("price", "unit_cost"))
     return np.column_stack([price - cost, price])
