@@ -64,7 +64,7 @@ def random_settings(rng: np.random.Generator) -> Settings:
         said: dict[str, Any] = {"type": kind, "kinds": some(rng, KINDS)}
         said |= {"product": "P00004"} if kind == "gift" else {"value": str(rng.choice(value))}
         optional = {
-            "min_order": float(rng.choice([1, 20, 300])),
+            "min_order": float(rng.choice([1, 80, 300])),
             "max_per_customer": int(rng.integers(1, 3)),
             "quota": int(rng.integers(1, 9)),
             "partner_share": float(rng.choice([0.3, 1.0])),
@@ -124,7 +124,7 @@ def random_case(seed: int, explore: bool = False) -> Case:
         return made if rng.random() < share else None
 
     context = Context(
-        n=maybe(int(rng.integers(1, 12)), 0.3),
+        n=maybe(int(rng.integers(0, 12)), 0.3),
         max_per_kind=maybe(int(rng.integers(1, 4)), 0.3),
         kinds=maybe(tuple(some(rng, range(len(KINDS)), 0.7)), 0.3),
         allowed=maybe(rng.random(N_PRODUCTS) < 0.8),
