@@ -8,11 +8,12 @@ from datetime import date, datetime
 from typing import Any
 
 import numpy as np
+import structlog
 
 from nextoffer.api.service import RelatedProduct, Status
 from nextoffer.bundle.bundle import Bundle, open_bundle
 from nextoffer.bundle.opening import BundleEntry, list_bundles
-from nextoffer.config import Settings, load_rules
+from nextoffer.config import Rule, Settings, load_rules
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.menu import Menu
 from nextoffer.domain.money import to_wire
@@ -21,7 +22,10 @@ from nextoffer.domain.tables import SEGMENTS
 from nextoffer.offers.by_hand import Reach, with_rules
 from nextoffer.offers.choosing import Policy
 from nextoffer.offers.recommend import recommend
+from nextoffer.pipeline.rule_words import rule_warnings
 from nextoffer.texts import warm_up
+
+log = structlog.get_logger("nextoffer.api")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +34,7 @@ class OpenedShop:
 
     bundle: Bundle
     settings: Settings
+    rules: tuple[Rule, ...]
     _ruled: dict[date, tuple[Policy, Reach | None]] = field(default_factory=dict)
 
     def recommend(self, request: SlateRequest, now: datetime) -> Slate:
@@ -45,7 +50,7 @@ class OpenedShop:
         """The policy of a day, with the marketer's rules that run on it; worked out at its first request."""
         today = now.astimezone(self.settings.zone).date()
         if (known := self._ruled.get(today)) is None:
-            known = with_rules(self.settings, self.bundle, today)
+            known = with_rules(self.settings, self.bundle, today, self.rules)
             self._ruled.clear()  # yesterday does not come back
             self._ruled[today] = known
         return known
@@ -120,8 +125,10 @@ def shop_opener(
     def opener() -> OpenedShop:
         bundle = open_bundle(settings.models_dir, signing_key=signing_key, self_test=self_test)
         warm_up()  # the first customer need not wait for the words
-        load_rules(settings)  # a fault in offers.toml is told now, not to the first customer
-        return OpenedShop(bundle, settings)
+        rules = load_rules(settings)  # a fault in offers.toml is told now, not to the first customer
+        for warning in rule_warnings(bundle, rules):
+            log.warning("rule", warning=warning)
+        return OpenedShop(bundle, settings, rules)
 
     return opener
 

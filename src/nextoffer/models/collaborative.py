@@ -15,7 +15,7 @@ from nextoffer.domain.arrays import Bools, Floats, Ints, ranges
 
 N_FACTORS = 64
 REGULARIZATION = 10.0
-ITERATIONS = 8  # 15 were no better on earlier cuts of Ta-Feng and Online Retail
+ITERATIONS = 8  # with 15 the ranking of Ta-Feng and Online Retail at earlier cuts differs by less than 1 %
 # A matrix product rounds a row by the number of rows and by the row's place among them. So customers are
 # multiplied this many at a time, each always in the same place: who asks with whom cannot change a slate.
 BLOCK = 64

@@ -65,10 +65,12 @@ def recommend(
     viewed = _rows(bundle, request.viewed)
     bought = _rows(bundle, request.bought)
     allowed = _allowed(bundle, request)
-    candidates, fallback = _gather(bundle, policy, request, row, Moment.of(cart, viewed, bought), allowed)
-    if by_hand is not None and row >= 0:
+    moment = Moment.of(cart, viewed, bought)
+    candidates, fallback = _gather(bundle, policy, request, row, moment, allowed)
+    if by_hand is not None:
         here = allowed_here(by_hand, "email" if request.contact else "site", request.placement)
-        candidates = Candidates.concat([candidates, reached(by_hand, np.array([row]), here)])
+        picked = reached(by_hand, np.array([row]), here)
+        candidates = Candidates.concat([candidates, _moved(bundle, moment, row, picked)])
     placement = policy.placements.get(request.placement or "", _ANYWHERE)
     context = Context(
         n=_least(request.n, placement.n),
@@ -94,6 +96,13 @@ def recommend(
     if choice.drawn is not None:
         slate = replace(slate, propensities=propensities(choice, 1)[0])
     return replace(slate, dropped=dropped(shown, slates)) if request.explain else slate
+
+
+def _moved(bundle: Bundle, moment: Moment, row: int, picked: Candidates) -> Candidates:
+    """The marketer's offers, likelier by what the moment adds, as learned ones are."""
+    p_any = bundle.p_newcomer if row < 0 else float(bundle.knowledge.customers.p_order[row])
+    some = picked.product >= 0
+    return Candidates.concat([live.moved(bundle, moment, p_any, picked.take(some)), picked.take(~some)])
 
 
 def _least(asked: int | None, placed: int | None) -> int | None:
