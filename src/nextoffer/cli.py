@@ -228,31 +228,41 @@ def segments(
 @app.command(rich_help_panel="Offer")
 def export(
     context: typer.Context,
-    campaign: Annotated[str, typer.Argument(help="A [campaigns.NAME] of nextoffer.toml.")],
-    out: Annotated[Path, typer.Option(help="The file to write.")],
+    out: Annotated[Path, typer.Option(help="The file to write; with --all the folder.")],
+    campaign: Annotated[
+        str | None, typer.Argument(help="A [campaigns.NAME] of nextoffer.toml; not with --all.")
+    ] = None,
     date: Annotated[str | None, typer.Option(help="The run's shop-local date; default today.")] = None,
+    all_campaigns: Annotated[bool, typer.Option("--all", help="Every campaign, by its priority.")] = False,
     json: Json = False,
 ) -> None:
     """Write a campaign's file. Decisions are recorded first; running it twice writes the same rows."""
-    from nextoffer.channels.audience import ADVICE
+    from nextoffer.channels.audience import advice
     from nextoffer.pipeline import export as write
-    from nextoffer.pipeline import open_shop
+    from nextoffer.pipeline import export_all, open_shop
     from nextoffer.pipeline.rule_words import rule_warnings
     from nextoffer.tracking.ledger import open_ledger
 
+    if (campaign is None) != all_campaigns:
+        raise typer.BadParameter("name one campaign, or say --all", param_hint="CAMPAIGN")
     settings = _settings(context)
     shop = open_shop(settings, _secrets().signing_key, _day(date) or _today(settings))
     with _progress() as progress, _closing(open_ledger(settings.store)) as ledger:
-        report = write(shop, ledger, campaign, out, _now(), _day(date), progress)
+        when = (_now(), _day(date), progress)
+        if campaign is None:
+            reports = export_all(shop, ledger, out, *when)
+        else:
+            reports = [write(shop, ledger, campaign, out, *when)]
     for warning in rule_warnings(shop.bundle, shop.by_hand.rules if shop.by_hand else ()):
         _say(f"Note: {warning}.")
     if json:
-        _print_json(report.to_json())
+        _print_json(reports[0].to_json() if campaign else [report.to_json() for report in reports])
         return
-    again = " (the same as this run's first time)" if report.repeated else ""
-    typer.echo(f"{report.messages:,} messages for {report.run_on} written to {report.path}{again}")
-    for cause, count in report.left_out.items():
-        typer.echo(f"  left out {count:>9,}  {cause}: {ADVICE[cause]}")
+    for report in reports:
+        again = " (the same as this run's first time)" if report.repeated else ""
+        typer.echo(f"{report.messages:,} messages for {report.run_on} written to {report.path}{again}")
+        for cause, count in report.left_out.items():
+            typer.echo(f"  left out {count:>9,}  {cause}: {advice(cause)}")
 
 
 @app.command(rich_help_panel="Offer")

@@ -22,8 +22,7 @@ from nextoffer.config import Campaign, Contact, IncentiveTerms, Settings, Source
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import CampaignError
 from nextoffer.offers.choosing import Policy
-from nextoffer.pipeline import ExportReport, OpenShop, export
-from nextoffer.pipeline.campaign import by_priority
+from nextoffer.pipeline import ExportReport, OpenShop, export, export_all
 from nextoffer.tracking.codes import Ask
 from nextoffer.tracking.discounts import Basket
 from nextoffer.tracking.holdout import groups
@@ -322,17 +321,6 @@ def test_two_exports_at_once_decide_a_run_once(world: World):
     assert outs[0].read_bytes() == outs[1].read_bytes()
 
 
-def test_campaigns_of_a_day_go_by_priority(world: World):
-    campaigns = {
-        "b": Campaign(),
-        "a": Campaign(),
-        "late": Campaign(priority=-1),
-        "first": Campaign(priority=5),
-    }
-
-    assert by_priority(world.with_settings(campaigns=campaigns).shop.settings) == ["first", "a", "b", "late"]
-
-
 def test_a_file_that_cannot_be_written_is_written_by_the_next_try(world: World):
     out = world.folder / "not-there" / "mail.csv"
     with pytest.raises(CampaignError, match="cannot be written"):
@@ -483,3 +471,24 @@ def test_a_campaign_that_cannot_be_is_one_clear_message(world: World, campaign: 
         world.export("odd")
     with pytest.raises(CampaignError, match="did you mean 'odd'"):
         world.export("oddd")
+
+
+def test_all_campaigns_of_a_day_go_by_priority_into_a_folder(world: World):
+    campaigns = {
+        "late": Campaign(priority=-1),
+        "a-push": Campaign(channel="push"),
+        "first": Campaign(priority=5),
+        "banner": Campaign(channel="site"),
+    }
+    world = world.with_settings(campaigns=campaigns)
+    folder = world.folder / "files"
+    folder.mkdir()
+    reports = export_all(world.shop, world.ledger, folder, world.now)
+
+    assert [report.campaign for report in reports] == ["first", "a-push", "late"]
+    assert sorted(path.name for path in folder.iterdir()) == ["a-push.ndjson", "first.csv", "late.csv"]
+    sent = [world.sent(report) for report in reports]
+    assert sent[0] and not sent[0] & (sent[1] | sent[2])
+    odd = world.with_settings(campaigns={"a": Campaign(), "../b": Campaign()})
+    with pytest.raises(CampaignError, match="no file can be called so"):
+        export_all(odd.shop, odd.ledger, folder, world.now)

@@ -48,6 +48,11 @@ class Audience:
     left_out: dict[str, int]
 
 
+def advice(cause: str) -> str:
+    """What can be done about a cause; a channel of another package may have causes of its own."""
+    return ADVICE.get(cause, "as the channel says")
+
+
 def address_cause(trouble: str, columns: tuple[str, ...]) -> str:
     """The cause for an address that is missing ("no") or cannot be one ("invalid").
 

@@ -60,6 +60,7 @@ class Channel:
         CampaignError.
     most_offers : offers in a message, where the channel cannot show more; None = as the campaign says
     quiet : whether `[contact] quiet_hours` hold
+    ending : of its files' names
     """
 
     name: str
@@ -70,6 +71,7 @@ class Channel:
     write: Writer
     most_offers: int | None = None
     quiet: bool = False
+    ending: str = "csv"
 
     def format(self, campaign: Campaign) -> str:
         """The campaign's format, or the channel's usual one.

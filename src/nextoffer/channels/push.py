@@ -152,4 +152,5 @@ PUSH: Final = Channel(
     write=write,
     most_offers=1,
     quiet=True,
+    ending="ndjson",
 )

@@ -20,7 +20,7 @@ from nextoffer.pipeline.analysis import (
     segment_rows,
     write_table,
 )
-from nextoffer.pipeline.campaign import ExportReport, export
+from nextoffer.pipeline.campaign import ExportReport, export, export_all
 from nextoffer.pipeline.nightly import TrainReport, check, run_backtest, train
 from nextoffer.pipeline.proof import measure_shop, record
 from nextoffer.pipeline.workspace import as_of_moment
@@ -32,6 +32,7 @@ __all__ = [
     "as_of_moment",
     "check",
     "export",
+    "export_all",
     "measure_shop",
     "open_shop",
     "recommend_all",

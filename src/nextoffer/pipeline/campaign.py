@@ -102,9 +102,31 @@ def export(
     )
 
 
-def by_priority(settings: Settings) -> list[str]:
-    """The campaigns of a day in the order they are exported: the first to write to a customer uses up the caps."""
-    return sorted(settings.campaigns, key=lambda name: (-settings.campaigns[name].priority, name))
+def export_all(
+    shop: OpenShop,
+    ledger: Ledger,
+    folder: Path,
+    now: datetime,
+    run_on: date | None = None,
+    progress: Progress = quiet,
+) -> list[ExportReport]:
+    """Write a file for every campaign, the one of highest priority first: whom it writes to, others leave alone.
+
+    What the site shows is no file. The files are called as their campaigns, with the ending of their channel.
+
+    Raises
+    ------
+    CampaignError : as `export`; before anything is written where a campaign cannot be
+    """
+    campaigns = shop.settings.campaigns
+    names = [name for name in campaigns if campaigns[name].channel != "site"]
+    names.sort(key=lambda name: (-campaigns[name].priority, name))
+    ending = {name: campaign_of(shop.settings, name)[1].ending for name in names}
+    if odd := [name for name in names if "/" in name or name.startswith(".")]:
+        raise CampaignError(f"campaigns.{odd[0]}: no file can be called so; export it alone, or rename it")
+    return [
+        export(shop, ledger, name, folder / f"{name}.{ending[name]}", now, run_on, progress) for name in names
+    ]
 
 
 def campaign_of(settings: Settings, name: str) -> tuple[Campaign, Channel]:
