@@ -98,6 +98,11 @@ auto_renew = "auto_renew"
 [experiment]                      # some customers get no offers, so that the effect can be measured
 holdout_share = 0.25              # a small shop sees nothing without a large holdout; the default is 0.05
 
+[incentives.birthday-points]      # what offers of these kinds may carry, if it is expected to pay
+type = "points"
+value = 100
+kinds = ["event"]
+
 [campaigns.{campaign}]          # nextoffer export {campaign} --out FILE
 channel = "email"
 format = "csv"                    # or "mailchimp", "unisender"
