@@ -236,23 +236,25 @@ def _fill(ladders: _Ladders, held: Ints, limit: int) -> Ints:
     """
     n_groups = int(ladders.code[-1]) + 1
     best, value, cost = np.full(n_groups, -1), np.zeros(n_groups), np.zeros(n_groups, np.int64)
-    at, code, rest = held, ladders.code[held], limit
-    open_ = np.arange(len(ladders.row))
-    while True:
-        rest -= int((ladders.cost[at] - cost[code]).sum())
-        best[code], value[code], cost[code] = at, ladders.value[at], ladders.cost[at]
-        extra = ladders.cost[open_] - cost[ladders.code[open_]]
-        open_ = open_[(extra >= 0) & (extra <= rest)]
-        gain = ladders.value[open_] - value[ladders.code[open_]]
-        open_ = open_[gain > 0]
-        if not len(open_):
-            return best[best >= 0]
+    whose = ladders.code[held]
+    best[whose], value[whose], cost[whose] = held, ladders.value[held], ladders.cost[held]
+    rest = limit - int(cost.sum())
+    better = ladders.value > value[ladders.code]
+    open_ = np.flatnonzero(better & (ladders.cost - cost[ladders.code] <= rest))
+    while len(open_):
         code = ladders.code[open_]
-        rate = _rate(ladders.value[open_] - value[code], ladders.cost[open_] - cost[code])
+        gain, extra = ladders.value[open_] - value[code], ladders.cost[open_] - cost[code]
+        reach = (gain > 0) & (extra <= rest)
+        if not reach.any():
+            break
+        open_, code, gain, extra = open_[reach], code[reach], gain[reach], extra[reach]
+        rate = _rate(gain, extra)
         at = _first_best(code, rate)
-        code = code[at]
-        taken, _ = _within(rate[at], ladders.cost[open_[at]] - cost[code], rest)
-        at, code = open_[at[taken]], code[taken]
+        at = at[_within(rate[at], extra[at], rest)[0]]
+        row, whose = open_[at], code[at]
+        best[whose], value[whose], cost[whose] = row, ladders.value[row], ladders.cost[row]
+        rest -= int(extra[at].sum())
+    return best[best >= 0]
 
 
 def _first_best(code: Ints, rate: Floats) -> Ints:
