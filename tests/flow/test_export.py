@@ -19,8 +19,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextoffer.config import Campaign, Contact, IncentiveTerms, Settings, Source
+from nextoffer.domain.kinds import KINDS
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.errors import CampaignError
+from nextoffer.offers.by_hand import with_rules
 from nextoffer.offers.choosing import Policy
 from nextoffer.pipeline import ExportReport, OpenShop, export, export_all
 from nextoffer.tracking.codes import Ask
@@ -492,3 +494,55 @@ def test_all_campaigns_of_a_day_go_by_priority_into_a_folder(world: World):
     odd = world.with_settings(campaigns={"a": Campaign(), "../b": Campaign()})
     with pytest.raises(CampaignError, match="no file can be called so"):
         export_all(odd.shop, odd.ledger, folder, world.now)
+
+
+def test_every_kind_of_offer_is_written_about_with_a_reason_in_both_languages(world: World):
+    rows = world.everybody()
+    for at, row in enumerate(rows):
+        row["locale"] = ("en", "ru")[at % 2]
+    world.people(rows)
+    locale = {row["customer_id"]: row["locale"] for row in rows}
+    campaigns = {kind: Campaign(kinds=(kind,)) for kind in KINDS}
+    world = world.with_settings(campaigns=campaigns, contact=Contact(max_per_day=9, max_per_week=9, cost=0.0))
+    for kind in KINDS:
+        decisions = world.decisions(world.export(kind))
+        told = {
+            (locale[one.unit_id], bool(offer["reason"]["text"])) for one in decisions for offer in one.slate
+        }
+        assert {offer["kind"] for offer in offers_of(decisions)} == {kind}
+        assert told == {("en", True), ("ru", True)}
+
+
+def test_a_marketer_s_offer_on_the_whole_order_is_in_the_file_without_a_product(world: World):
+    (world.folder / "offers.toml").write_text(
+        """
+        [thank-you]
+        pinned = true
+        incentive = { type = "amount", value = 2, scope = "basket", min_order = 20 }
+        text = { en = "Thank you for being with us.", ru = "Спасибо, что вы с нами." }
+        """
+    )
+    world = world.with_settings(offers_file=world.folder / "offers.toml")
+    shop = world.shop
+    day = world.now.astimezone(shop.settings.zone).date()
+    world = replace(
+        world, shop=OpenShop(shop.settings, shop.bundle, *with_rules(shop.settings, shop.bundle, day))
+    )
+    report = world.export("mail")
+    with Path(report.path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    # pinned comes first, except for whom the least order is out of reach
+    rows = [row for row in rows if row["offer1_reason"] == "Thank you for being with us."]
+    assert len(rows) > report.messages / 2
+    for row in rows:
+        assert row["offer1_title"] == row["offer1_incentive"] != ""
+        assert [row[f"offer1_{part}"] for part in ("url", "image_url", "list_price", "final_price")] == [
+            ""
+        ] * 4
+        assert row["offer1_min_order"] == "20.00"
+        assert row["offer1_code"]
+    code = rows[0]["offer1_code"]
+    for total, holds in ((2000, True), (1999, False)):
+        ask = Ask(code, rows[0]["customer_id"], Basket("o-1", total, "GBP"))
+        assert world.ledger.codes.validate(ask, world.now).valid == holds
