@@ -14,7 +14,7 @@ import numpy as np
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.simulation.baskets import MAX_LINES, MAX_QUANTITY, SLOT_POWER, World, draw_lines
 from nextoffer.simulation.catalogue import CLASS_SHARES, Shelf, choose_product, shelf
-from nextoffer.simulation.customers import SLOTS, Customers
+from nextoffer.simulation.customers import SLOTS, Customers, liking
 from nextoffer.simulation.fit import own_families
 from nextoffer.simulation.life import State
 from nextoffer.simulation.luck import Stream, lognormal, uniform
@@ -110,7 +110,7 @@ def typical(
     lines, running_out = _sizes(means, customers, due, week)
     sums = []
     for place, unit in enumerate((unit_price, unit_margin)):
-        per_line = _per_line(world, means, customers, window, share, own, unit)
+        per_line = _per_line(world, means, customers, window, share, own, unit, week)
         ratio = np.interp(np.log(customers.lines), means.bins, means.ratio[place])
         refills = np.where(running_out, unit[np.maximum(customers.refill, 0)], 0.0).sum(axis=1)
         sums.append(means.quantity * (lines * per_line * ratio + refills))
@@ -140,7 +140,8 @@ def in_basket(
     """Chance that an order of these customers holds the product anyway; 1 for a refill that is due."""
     catalogue, product = world.catalogue, np.maximum(product, 0)
     family, sort = catalogue.family[product].astype(np.int64), customers.price_class[row]
-    usual_u = uniform(world.world_seed, Stream.TASTE_PRODUCT, 0, customers.customer[row], family)
+    whose = liking(world.settings, world.world_seed, customers.customer[row], week)
+    usual_u = uniform(world.world_seed, Stream.TASTE_PRODUCT, 0, whose, family)
     usual = choose_product(catalogue, window, sort, family, usual_u) == product
     within = (1.0 - customers.loyalty[row]) * mean.share[sort, product] + customers.loyalty[row] * usual
     per_line = family_share(world, mean, row, family) * within
@@ -175,14 +176,15 @@ def _per_line(
     share: Floats,
     own: Ints,
     unit: Floats,
+    week: int,
 ) -> Floats:
     """(n,) mean of a product's column over the lines of each customer."""
     catalogue, settings = world.catalogue, world.settings
     family_mean = np.add.reduceat(share * unit, catalogue.first[:-1], axis=1)
     popular = family_mean @ np.diff(catalogue.family_cum, prepend=0.0)
     sort = np.repeat(customers.price_class, own.shape[1])
-    number = np.repeat(customers.customer, own.shape[1])
-    usual_u = uniform(world.world_seed, Stream.TASTE_PRODUCT, 0, number, own.ravel())
+    whose = np.repeat(liking(settings, world.world_seed, customers.customer, week), own.shape[1])
+    usual_u = uniform(world.world_seed, Stream.TASTE_PRODUCT, 0, whose, own.ravel())
     usual = unit[choose_product(catalogue, window, sort, own.ravel(), usual_u)].reshape(own.shape)
     loyalty = customers.loyalty[:, None]
     personal = loyalty * usual + (1.0 - loyalty) * family_mean[customers.price_class[:, None], own]
