@@ -185,7 +185,7 @@ def test_expected_profit_is_the_mean_of_what_is_earned(tmp_path: Path) -> None:
         totals = [pc.sum(rows.truth[name]).as_py() for name in ("margin", "contact", "incentive")]
         return np.array([(totals[0] - totals[1]) / 100, totals[2] / 100])
 
-    found = replications(shop, 40, profits)
+    found = replications(shop, 30, profits)
     expected = shop.fork().step(shop.week, table).expected
     assert expected is not None
     error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
@@ -358,7 +358,7 @@ def test_an_incentive_on_a_product_moves_less_than_one_on_the_basket_and_cuts_on
 
 
 def switched(tmp_path: Path, **on: Any) -> Shop:
-    shop = Shop(replace(FULL, customers=500, weeks=20, past_policy="none", interactions=False, **on))
+    shop = Shop(replace(FULL, customers=500, weeks=16, past_policy="none", interactions=False, **on))
     shop.write_history(tmp_path)
     return shop
 
@@ -381,7 +381,7 @@ def test_below_the_threshold_an_incentive_moves_nobody(tmp_path: Path) -> None:
 
 
 def test_delayed_orders_come_two_or_three_weeks_later(tmp_path: Path) -> None:
-    shop = switched(tmp_path, delayed_response=True, offer_effect=8.0)
+    shop = switched(tmp_path, delayed_response=True, offer_effect=12.0)
     first, *later = [shop.step(shop.week, flat(0.2)(shop.visible())), *lived(shop, None, 4)]
     caused = [pc.sum(rows.truth["caused"]).as_py() or 0 for rows in (first, *later)]
 

@@ -22,7 +22,7 @@ from nextoffer.simulation.luck import Stream, lognormal, uniform
 CLASSES = len(CLASS_SHARES)
 BINS = 10
 TYPICAL_LUCK = 1 << 32  # seeds no shop is given
-DRAWN = 30_000  # baskets drawn to find the ratios
+DRAWN = (8_000, 30_000)  # baskets drawn to find the ratios: three a customer, at least and at most so many
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,13 +206,14 @@ def _ratios(world: World, customers: Customers, means: Means) -> tuple[Floats, F
     week = settings.weeks
     window = shelf(settings, world.catalogue, world.world_seed, week)
     n = len(customers.customer)
-    people = customers.take(np.arange(n)[: min(n, DRAWN)])
+    baskets = min(max(3 * n, DRAWN[0]), DRAWN[1])
+    people = customers.take(np.arange(min(n, baskets)))
     never = np.full((len(people.customer), SLOTS), 1e9)
     expected = typical(world, means, people, never, window, week)
     edge = np.quantile(people.lines, np.arange(1, BINS) / BINS)
     place = np.searchsorted(edge, people.lines)
     sums = np.zeros((2, BINS))
-    times = max(1, DRAWN // len(people.customer))
+    times = max(1, baskets // len(people.customer))
     for turn in range(times):
         lines = draw_lines(
             replace(world, luck_seed=TYPICAL_LUCK + turn),
