@@ -595,3 +595,15 @@ def test_no_file_holds_a_customer_who_did_not_agree_is_held_out_or_was_written_t
         assert max(today.values(), default=0) <= per_day
     assert max(Counter(everyone).values()) <= per_week
     assert max(Counter(unit for day in range(4) for unit in sent["one", day]).values()) <= 2
+
+
+@limits(max_examples=40)
+@given(seed=SEEDS)
+def test_what_was_drawn_is_not_taken_back_for_what_it_is_worth(seed: int) -> None:
+    """Or the chance in the log would not be that of what the customer saw."""
+    case = random_case(seed, explore=True)
+    choice = decide(case.bundle, case.rows, case.candidates, case.policy, case.context)
+
+    assert choice.drawn is not None
+    assert not (choice.drop[choice.drawn.explored] == DROPS.index("low-value")).any()
+    assert ((choice.drawn.propensity > 0) & (choice.drawn.propensity <= 1)).all()

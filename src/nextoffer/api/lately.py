@@ -17,6 +17,7 @@ from nextoffer.domain.offers import SlateRequest
 from nextoffer.tracking.counts import used, used_by
 from nextoffer.tracking.holdout import hash_share
 from nextoffer.tracking.queries import left_behind
+from nextoffer.tracking.reach import event_made
 
 FRESH: Final = timedelta(seconds=1)  # what the whole shop sold and used is asked for at most this often
 
@@ -52,6 +53,7 @@ class Lately:
             bought=self._ledger.orders_of(unit, bundle.as_of),
             seen=left_behind(seen, frozenset(since), now),
             used_by=_named(limited, used_by(self._ledger, [unit], limited)[0]) if limited else {},
+            event_made=bool(event_made(self._ledger, [unit], now, message=False)[0]),
             explore=True,
             draw=float(hash_share(f"{self._settings.seed}:{bundle.bundle_id}", [unit])[0]),
         )

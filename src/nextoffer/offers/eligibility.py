@@ -39,10 +39,16 @@ class Question:
 
     def products(self, flags: Bools) -> Bools:
         """A rule that holds for the candidates of the flagged products; `flags` has one row per product."""
+        return np.asarray(self.some() & self.column(flags), dtype=bool)
+
+    def column(self, values: np.ndarray) -> np.ndarray:
+        """The value of each candidate's product; a request looks at these alone, never at the whole catalogue."""
         product = self.candidates.product
-        if not len(flags):
-            return self.nobody()
-        return np.asarray(flags[product] & (product >= 0), dtype=bool)
+        return values[product] if len(values) else np.zeros(len(product), values.dtype)
+
+    def some(self) -> Bools:
+        """A rule that holds for the candidates that are about a product."""
+        return np.asarray(self.candidates.product >= 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +77,7 @@ def holdout(q: Question) -> Bools:
 
 def filtered(q: Question) -> Bools:
     """The request's own filter (category, brand, price) leaves it out."""
-    return q.nobody() if q.context.allowed is None else q.products(~q.context.allowed)
+    return q.nobody() if q.context.allowed is None else q.some() & ~q.column(q.context.allowed)
 
 
 def excluded(q: Question) -> Bools:
@@ -82,7 +88,7 @@ def excluded(q: Question) -> Bools:
 def hidden(q: Question) -> Bools:
     """Not shown in the shop now, or it has no price."""
     catalogue = q.bundle.catalogue
-    return q.products(catalogue.hidden | (catalogue.price <= 0))
+    return q.some() & (q.column(catalogue.hidden) | (q.column(catalogue.price) <= 0))
 
 
 def restricted(q: Question) -> Bools:
@@ -93,7 +99,7 @@ def restricted(q: Question) -> Bools:
 def out_of_stock(q: Question) -> Bools:
     """Stock is tracked and there is none."""
     stock = q.context.stock if q.context.stock is not None else q.bundle.catalogue.stock
-    return q.products(np.asarray(stock <= 0))  # NaN (not tracked) compares false
+    return q.some() & (q.column(stock) <= 0)  # NaN (not tracked) compares false
 
 
 def bought_recently(q: Question) -> Bools:
@@ -103,7 +109,7 @@ def bought_recently(q: Question) -> Bools:
     need not be won back.
     """
     kind, product = q.candidates.kind, q.candidates.product
-    once = q.products(~q.bundle.catalogue.repeatable)
+    once = q.some() & ~q.column(q.bundle.catalogue.repeatable)
     recent = once
     if once.any():
         recent = (last_age_days(q) < q.policy.repurchase_days) & once
@@ -116,8 +122,18 @@ def bought_recently(q: Question) -> Bools:
 
 def returned(q: Question) -> Bools:
     """They bought it and sent it back."""
-    row = q.rows[q.candidates.customer]
-    return np.asarray(q.bundle.diary.returned.holds(row, q.candidates.product) & (row >= 0))
+    back, candidates = q.bundle.diary.returned, q.candidates
+    rows = q.rows.astype(back.customer.dtype)  # of another type, the whole column would be copied
+    first = np.searchsorted(back.customer, rows)
+    counts = np.searchsorted(back.customer, rows, side="right") - first
+    at = ranges(first, counts)
+    if not len(at):
+        return q.nobody()
+    n = len(q.bundle.catalogue)
+    have = np.repeat(np.arange(len(rows)), counts) * n + back.product[at]
+    want = candidates.customer.astype(np.int64) * n + candidates.product
+    found = have[np.minimum(np.searchsorted(have, want), len(have) - 1)] == want
+    return np.asarray(found & q.some(), dtype=bool)
 
 
 def once_a_year(q: Question) -> Bools:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nextoffer.domain.arrays import Bools, Floats, Ints
+from nextoffer.domain.arrays import Bools, Floats, Ints, ranges
 from nextoffer.domain.kinds import KINDS
+from nextoffer.domain.menu import MILLION
 from nextoffer.offers.value import Valued
 
 if TYPE_CHECKING:
@@ -38,40 +39,41 @@ class Drawn:
 def draw(q: Question, start: Ints, fails: Ints, valued: Valued, best: Ints, drop: Ints) -> Drawn:
     """Draw an incentive for every eligible candidate that may carry one.
 
-    The best option (no offer, where none is worth the least that is asked) gets what the others leave:
-    `explore_share` each.
+    The best option (no offer, where none is worth the least that is asked) gets what the others leave: `explore_share`
+    each, or less where there are so many that the best would get less than they.
     """
     n, count = len(best), np.diff(start)
-    owner = np.repeat(np.arange(n), count)
-    allowed = fails < 0
-    n_allowed = np.bincount(owner, weights=allowed, minlength=n)
-    explored = (drop < 0) & (count > 1) & (n_allowed > 0) & (q.candidates.rule < 0)
-    share = q.policy.explore_share
-    worth = np.zeros(n, dtype=bool) if not n else valued.profit[best] > q.policy.min_expected_profit
-    chances = np.where(allowed & explored[owner], share, 0.0)
-    chances[best[explored & worth]] += 1.0 - share * (n_allowed[explored & worth] + 1.0)
-    p_nothing = 1.0 - np.bincount(owner, weights=chances, minlength=n)
-    total = np.cumsum(chances)
-    before = total - chances
-    u = _uniform(q)
-    reached = (u[owner] >= before - before[start[:-1]][owner]) & (
-        u[owner] < total - before[start[:-1]][owner]
-    )
-    chosen, found = best.copy(), np.zeros(n, dtype=bool)
-    hit = np.flatnonzero(reached & (chances > 0))
-    chosen[owner[hit]], found[owner[hit]] = hit, True
-    chosen = np.where(explored, chosen, best)
-    propensity = np.where(explored, np.where(found, chances[chosen] if n else 0.0, p_nothing), 1.0)
-    return Drawn(chosen, explored & ~found, propensity, explored, chances)
+    explored = (drop < 0) & (count > 1) & (q.candidates.rule < 0)
+    rows = np.flatnonzero(explored)
+    option, at = ranges(start[rows], count[rows]), np.repeat(np.arange(len(rows)), count[rows])
+    allowed = fails[option] < 0
+    n_allowed = np.bincount(at[allowed], minlength=len(rows))
+    # whole millionths add up exactly, whoever else is in the batch
+    share = np.minimum(round(MILLION * q.policy.explore_share), MILLION // (n_allowed + 2))
+    worth = valued.profit[best[rows]] > q.policy.min_expected_profit
+    rest = np.where(worth, MILLION - share * (n_allowed + 1), 0)
+    chance = np.where(allowed, share[at], 0) + np.where(option == best[rows][at], rest[at], 0)
+    until = np.cumsum(chance)
+    first = np.cumsum(count[rows]) - count[rows]
+    base = until[first] - chance[first]
+    u = np.floor(_uniform(q, rows) * MILLION).astype(np.int64)
+    hit = np.flatnonzero((u[at] >= until - chance - base[at]) & (u[at] < until - base[at]))
+    chosen, nothing, propensity = best.copy(), explored.copy(), np.ones(n)
+    chosen[rows[at[hit]]], nothing[rows[at[hit]]] = option[hit], False
+    propensity[rows] = 1.0 - np.bincount(at, chance, minlength=len(rows)) / MILLION  # of no offer
+    propensity[rows[at[hit]]] = chance[hit] / MILLION
+    chances = np.zeros(len(fails))
+    chances[option] = chance / MILLION
+    return Drawn(chosen, nothing, propensity, explored, chances)
 
 
-def _uniform(q: Question) -> Floats:
-    """(n,) in [0, 1): the customer's draw, made another number for each kind and product (splitmix64's mixer)."""
+def _uniform(q: Question, rows: Ints) -> Floats:
+    """(r,) in [0, 1): the customer's draw, another number for each kind and product (splitmix64's mixer)."""
     draws, candidates = q.context.draws, q.candidates
     if draws is None:
-        return np.zeros(len(candidates))
-    own = (draws[candidates.customer] * 2.0**53).astype(np.uint64)
-    offer = (candidates.product.astype(np.int64) + 1) * len(KINDS) + candidates.kind
+        return np.zeros(len(rows))
+    own = (draws[candidates.customer[rows]] * 2.0**53).astype(np.uint64)
+    offer = (candidates.product[rows].astype(np.int64) + 1) * len(KINDS) + candidates.kind[rows]
     with np.errstate(over="ignore"):
         bits = own + _GOLDEN * (offer.astype(np.uint64) + np.uint64(1))
         bits = (bits ^ (bits >> np.uint64(30))) * _MIX

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def meets_floor(
     the least size it can be used on (its minimum order, else the customer's usual order), at the shop's mean margin;
     a product offered with it must bear its percentage too.
     """
-    share = Fraction(str(floor_share)).limit_denominator(MILLION)
+    share = _exact(floor_share)
     paid, back = deal.final, deal.saved - deal.cost  # what a partner adds to the price paid
     some = np.flatnonzero(incentive)
     whole = some[menu.basket[incentive[some]]]
@@ -98,6 +99,12 @@ def meets_floor(
             shelf, menu, incentive[whole], _rows_of(deal, whole), basket[whole], floor_share
         )
     return np.asarray(bears)
+
+
+@cache
+def _exact(share: float) -> Fraction:
+    """The share as it was written: .05 is a twentieth."""
+    return Fraction(str(share)).limit_denominator(MILLION)
 
 
 def _rows_of(deal: Deal, rows: Ints) -> Deal:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
-from nextoffer.domain.arrays import Bools, Floats, Ints, place_in_run, ranges
+from nextoffer.domain.arrays import Bools, Floats, Ints, ranges
 from nextoffer.domain.kinds import DROP, KINDS
+from nextoffer.domain.menu import MILLION
 from nextoffer.domain.offers import Candidates, Slates
 from nextoffer.offers.choosing import Context, Policy
 from nextoffer.offers.eligibility import Option, Question, first_failure, first_option_failure
@@ -70,13 +71,28 @@ def decide(bundle: Bundle, rows: Ints, candidates: Candidates, policy: Policy, c
     best = _best(start, fails, valued)
     none_left = (drop < 0) & (fails[best] >= 0) if len(best) else np.zeros(0, dtype=bool)
     drop[none_left] = fails[best][none_left]
-    drawn = None
-    if context.draws is not None and policy.explore_share > 0:
-        drawn = draw(q, start, fails, valued, best, drop)
-        best = drawn.best
-        drop[(drop < 0) & drawn.nothing] = DROP["explored-nothing"]
-    choice = Choice(q, drop, option, start, fails, valued, best, _merit(q, valued, best), drawn)
-    return _settled(choice)
+    choice = _settled(Choice(q, drop, option, start, fails, valued, best, _merit(q, valued, best), None))
+    return _explored(choice) if context.draws is not None and policy.explore_share > 0 else choice
+
+
+def drawable(choice: Choice) -> Ints:
+    """(m,) the failures of options as a draw sees them: where incentives do not stack, none dearer is drawn."""
+    if choice.question.policy.stacking == "best-of":
+        return choice.fails
+    owner = np.repeat(np.arange(len(choice.best)), np.diff(choice.start))
+    dearer = choice.option.deal.saved > choice.option.deal.saved[choice.best][owner]
+    return np.where((choice.fails < 0) & dearer, DROP["stacking"], choice.fails)
+
+
+def _explored(choice: Choice) -> Choice:
+    """The choice with an incentive drawn for whoever is on a slate and may carry one.
+
+    Who is on it does not depend on the draw, so that the chances told are those the offers had.
+    """
+    q, drop = choice.question, choice.drop
+    drawn = draw(q, choice.start, drawable(choice), choice.valued, choice.best, drop)
+    drop[(drop < 0) & drawn.nothing] = DROP["explored-nothing"]
+    return replace(choice, best=drawn.best, merit=_merit(q, choice.valued, drawn.best), drawn=drawn)
 
 
 def options_of(q: Question, drop: Ints | None = None) -> tuple[Option, Ints, Valued, Ints]:
@@ -147,10 +163,12 @@ def _settled(choice: Choice) -> Choice:
     def keep_first(reason: str, group: Ints, n: int) -> None:
         """Keep the `n` of each group that come first in the line; the others leave it."""
         nonlocal line
-        by_group = np.argsort(group[line], kind="stable")
-        beyond = line[by_group[place_in_run(group[line[by_group]]) >= n]]
-        drop[beyond] = DROP[reason]
-        line = line[drop[line] < 0] if len(beyond) else line
+        own = group[line]
+        by_group = np.argsort(own, kind="stable")
+        beyond = line[by_group[_beyond(own[by_group], n)]]
+        if len(beyond):
+            drop[beyond] = DROP[reason]
+            line = line[drop[line] < 0]
 
     own = customer * (int(candidates.product.max(initial=0)) + 2) + candidates.product + 1
     if len(policy.rules.name) and (priority := _by_hand(q, policy.rules.priority)).any():
@@ -168,11 +186,16 @@ def _settled(choice: Choice) -> Choice:
             code = codes[candidates.product].astype(np.int64)
             alike = np.where(code >= 0, code, len(codes) + np.arange(len(code)))  # none is like no other
             keep_first("too-alike", customer * (len(codes) + len(code) + 1) + alike, limit)
-    choice = _stacked(choice, customer)
+    choice = _stacked(choice, line)
     if choice.merit is not merit:
-        line = _in_order(choice, np.flatnonzero(drop < 0))
-    drop[line[place_in_run(customer[line]) >= places]] = DROP["slate-full"]
+        line = _in_order(choice, line[drop[line] < 0])
+    drop[line[_beyond(customer[line], places)]] = DROP["slate-full"]
     return choice
+
+
+def _beyond(group: Ints, n: int) -> Ints:
+    """Rows of a sorted column with `n` of their own group before them."""
+    return np.flatnonzero(group[n:] == group[: max(len(group) - n, 0)]) + n
 
 
 def _in_order(choice: Choice, rows: Ints) -> Ints:
@@ -181,22 +204,28 @@ def _in_order(choice: Choice, rows: Ints) -> Ints:
     return rows[np.lexsort((c.kind[rows], c.product[rows], -choice.merit[rows], c.customer[rows]))]
 
 
-def _stacked(choice: Choice, customer: Ints) -> Choice:
-    """Incentives beyond the stacking policy are taken away; what is worth nothing without one is dropped."""
-    q, drop = choice.question, choice.drop
+def _stacked(choice: Choice, line: Ints) -> Choice:
+    """Incentives beyond the stacking policy are taken away; what is worth nothing without one is dropped.
+
+    `line` are the candidates on the slates so far, by customer, best first.
+    """
+    q = choice.question
     if q.policy.stacking == "best-of":
         return choice
-    at = np.flatnonzero((drop < 0) & (choice.option.incentive[choice.best] > 0))
-    at = at[np.lexsort((q.candidates.kind[at], q.candidates.product[at], -choice.merit[at], customer[at]))]
+    at = line[choice.option.incentive[choice.best[line]] > 0]
+    customer = q.candidates.customer[at]
     if q.policy.stacking == "exclusive":
-        beyond = place_in_run(customer[at]) > 0
+        beyond = at[_beyond(customer, 1)]
     else:
         deal, best = choice.option.deal, choice.best[at]
-        share = deal.saved[best] / np.maximum(np.maximum(deal.price[best], 1), 1)
+        # whole millionths, so that the sum does not depend on who else is in the batch
+        whole = q.policy.menu.basket[choice.option.incentive[best]]
+        on = np.where(whole, choice.option.basket[best], deal.price[best])
+        share = np.rint(MILLION * deal.saved[best] / np.maximum(on, 1)).astype(np.int64)
         total = np.cumsum(share)
-        first = np.searchsorted(customer[at], customer[at])
-        beyond = total - (total[first] - share[first]) > q.policy.max_total_share + 1e-12
-    return without_incentive(choice, at[beyond], "stacking")
+        first = np.searchsorted(customer, customer)
+        beyond = at[total - (total[first] - share[first]) > round(q.policy.max_total_share * MILLION)]
+    return without_incentive(choice, beyond, "stacking") if len(beyond) else choice
 
 
 def without_incentive(choice: Choice, rows: Ints, reason: str) -> Choice:

@@ -36,8 +36,8 @@ def rendered(slate: Slate, group: str, bundle: Bundle, language: str = "en") -> 
     from rich.table import Table
 
     head = (
-        f"[bold]{escape(slate.customer_id or '')}[/bold]  segment {segment_name(slate.segment, language)}, group {group}, "
-        f"as of {bundle.as_of:%Y-%m-%d}"
+        f"[bold]{escape(slate.customer_id or '')}[/bold]  segment {segment_name(slate.segment, language)}, "
+        f"group {group}, as of {bundle.as_of:%Y-%m-%d}"
     )
     table = Table(title=head, title_justify="left", show_lines=True)
     for name, justify in (("#", "right"), ("offer", "left"), ("price", "right"), ("why", "left")):

@@ -22,7 +22,7 @@ from nextoffer.domain.offers import Candidates
 from nextoffer.offers.budget import Allocation, Options, allocate_all
 from nextoffer.offers.choosing import Context, Policy
 from nextoffer.offers.exploring import draw
-from nextoffer.offers.ranking import Choice, decide
+from nextoffer.offers.ranking import Choice, decide, drawable
 
 MOST_EXPLORED = 0.25  # of a budget
 
@@ -92,16 +92,6 @@ def _options(choice: Choice, kept: Ints) -> tuple[Ints, Ints]:
     return option[ok], at[ok]
 
 
-def _drawable(choice: Choice) -> Ints:
-    """(m,) the failures of options as the draw sees them: where incentives do not stack, none dearer is drawn."""
-    fails = choice.fails
-    if choice.question.policy.stacking == "best-of":
-        return fails
-    owner = np.repeat(np.arange(len(choice.best)), np.diff(choice.start))
-    dearer = choice.option.deal.saved > choice.option.deal.saved[choice.best][owner]
-    return np.where((fails < 0) & dearer, DROP["stacking"], fails)
-
-
 def _paid(choice: Choice) -> Bools:
     """(n,) candidates on a slate with an incentive the budget pays for."""
     paid: Bools = (choice.drop < 0) & (choice.valued.cost[choice.best] > 0)
@@ -112,7 +102,7 @@ def _reserve(choice: Choice) -> float:
     """What drawing is expected to cost beyond what is spent anyway, and three standard deviations more."""
     paid = np.flatnonzero(_paid(choice) & (choice.question.candidates.rule < 0))
     option = ranges(choice.start[paid], np.diff(choice.start)[paid])
-    cost = np.where(_drawable(choice)[option] < 0, choice.valued.cost[option], 0.0)
+    cost = np.where(drawable(choice)[option] < 0, choice.valued.cost[option], 0.0)
     share = choice.question.policy.explore_share
     return float(share * cost.sum() + 3.0 * np.sqrt(share * np.square(cost).sum()))
 
@@ -120,7 +110,7 @@ def _reserve(choice: Choice) -> float:
 def _explored(choice: Choice, budget: float) -> Choice:
     """The choice with an incentive drawn for whoever may carry one; draws the budget cannot pay for are undone."""
     drop = np.where(_paid(choice), choice.drop, DROP["budget"])
-    drawn = draw(choice.question, choice.start, _drawable(choice), choice.valued, choice.best, drop)
+    drawn = draw(choice.question, choice.start, drawable(choice), choice.valued, choice.best, drop)
     cost, greedy, on_slate = choice.valued.cost, choice.best, choice.drop < 0
     extra = np.where(drawn.nothing, 0.0, cost[drawn.best]) - cost[greedy]
     over = float(cost[greedy[on_slate]].sum() + extra[on_slate].sum()) - budget

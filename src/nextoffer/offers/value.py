@@ -114,14 +114,14 @@ def value(q: Question, option: Option, buyer: Buyer) -> Valued:
     p_offer = (p_any + caused) * after
 
     used = np.where(whole, p_any + caused, p_offer) * cost
-    terms = np.empty((len(at), len(TERMS)))
-    terms[:, 0] = (p_offer - p_buy) * margin
-    terms[:, 1] = np.where(some, caused * np.maximum(order - before * margin, 0.0), 0.0)
-    terms[:, 2] = caused * buyer.later[customer] * order
-    terms[:, 3] = -caused * order * beliefs.moved_share * own
-    terms[:, 4] = -used
-    terms[:, 5] = -q.policy.contact_cost if q.context.contact else 0.0
-    return Valued(p_offer, terms, used, terms.sum(axis=1))
+    terms = np.empty((len(TERMS), len(at)))
+    terms[0] = (p_offer - p_buy) * margin
+    terms[1] = np.where(some, caused * np.maximum(order - before * margin, 0.0), 0.0)
+    terms[2] = caused * buyer.later[customer] * order
+    terms[3] = -caused * order * beliefs.moved_share * own
+    terms[4] = -used
+    terms[5] = -q.policy.contact_cost if q.context.contact else 0.0
+    return Valued(p_offer, terms.T, used, terms.sum(axis=0))
 
 
 def _plain(q: Question, buyer: Buyer) -> tuple[Floats, ...]:

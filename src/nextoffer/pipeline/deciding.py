@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from itertools import islice, pairwise
 from zlib import crc32
 
@@ -27,8 +26,6 @@ from nextoffer.tracking.grants import grants_of, with_codes
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.reach import event_made
 from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision
-
-YEAR = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +80,7 @@ def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> Choice:
         messages_today=contacts.today,
         messages_week=contacts.week,
         capped=contacts.had_all,
-        event_made=event_made(ledger, ids, run.now - YEAR, except_run=(run.name, run.run_on)),
+        event_made=event_made(ledger, ids, run.now, message=True, except_run=(run.name, run.run_on)),
         used=used(ledger, menu.name) if (menu.quota >= 0).any() else None,
         used_by=used_by(ledger, ids, menu.name) if (menu.per_customer >= 0).any() else None,
         draws=_draws(run)[rows],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from nextoffer.tracking import database, queries
 from nextoffer.tracking.counts import Written
 from nextoffer.tracking.schema import decisions, to_micros
 
+ONE_OCCASION = timedelta(days=30)  # a birthday and the week before it, or points until they are lost
+YEAR = timedelta(days=340)  # less than the time from one birthday's last day to the next one's first
 _EVENT = '%"kind":"event"%'  # as orjson writes it
 
 
@@ -35,16 +37,26 @@ def messages_of(ledger: Written, campaign: str, unit_ids: Sequence[str], except_
 
 
 def event_made(
-    ledger: Written, unit_ids: Sequence[str], since: datetime, except_run: tuple[str, date] | None = None
+    ledger: Written,
+    unit_ids: Sequence[str],
+    now: datetime,
+    message: bool,
+    except_run: tuple[str, date] | None = None,
 ) -> Bools:
-    """Which units were made an event offer since a moment, in a message or on the site, in either group.
+    """Which units were made an event offer earlier this year, in either group, so that another is one too many.
+
+    The same occasion may be spoken of for as long as it lasts: what was shown within ONE_OCCASION is that. But only
+    one `message` is sent about it.
 
     Returns
     -------
     (n,) bool, in the order of `unit_ids`
     """
+    earlier = decisions.c.at < to_micros(now - ONE_OCCASION)
+    if message:
+        earlier = or_(earlier, decisions.c.campaign.is_not(None))
     query = select(decisions.c.unit_id, func.count(1)).where(
-        decisions.c.at >= to_micros(since), decisions.c.slate.like(_EVENT)
+        decisions.c.at >= to_micros(now - YEAR), earlier, decisions.c.slate.like(_EVENT)
     )
     if except_run is not None:
         campaign, run_on = except_run
