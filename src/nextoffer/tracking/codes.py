@@ -14,7 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Engine, case
+from sqlalchemy import ColumnElement, Connection, Engine, String, bindparam, case, exists, func, select
 
 from nextoffer.domain.money import to_wire
 from nextoffer.tracking import database, queries, uses
@@ -22,7 +22,7 @@ from nextoffer.tracking.code_text import could_be_mistyped, fresh_codes, read_co
 from nextoffer.tracking.database import Statements
 from nextoffer.tracking.discounts import Basket, discount_of
 from nextoffer.tracking.parse import bad_field
-from nextoffer.tracking.schema import Event, codes, event_row, quotas, to_json, to_micros
+from nextoffer.tracking.schema import Event, codes, event_row, quotas, redemptions, to_json, to_micros
 from nextoffer.tracking.uses import Found
 
 # Why a code is refused. The first five stand alone; of the others all that hold are told, in this order.
@@ -291,7 +291,10 @@ def _inserted(connection: Connection, rows: list[dict[str, Any]]) -> dict[tuple[
 
 
 def _limit(connection: Connection, grants: Sequence[Grant]) -> None:
-    """Set how often each incentive may be used, by all (unit "") and by one; what was used stays."""
+    """Set how often each incentive may be used, by all (unit "") and by one; what was used stays.
+
+    Uses from before an incentive was limited count as well.
+    """
     limits = {
         (grant.quota_key, unit): quota
         for grant in grants
@@ -299,12 +302,23 @@ def _limit(connection: Connection, grants: Sequence[Grant]) -> None:
         if grant.quota_key is not None and quota is not None
     }
     rows = [
-        {"quota_key": key, "unit_id": unit, "quota": quota, "used": 0}
+        {"quota_key": key, "unit_id": unit, "quota": quota, "key": key, "unit": unit}
         for (key, unit), quota in sorted(limits.items())
     ]
     if rows:
-        new = queries.insert(connection.dialect, quotas)
+        new = queries.insert(connection.dialect, quotas).values(used=_used_before())
         upsert = new.on_conflict_do_update(
             index_elements=[quotas.c.quota_key, quotas.c.unit_id], set_={"quota": new.excluded.quota}
         )
         connection.execute(upsert, rows)
+
+
+def _used_before() -> ColumnElement[int]:
+    """Uses of incentive :key so far, by all or by :unit, that the first row of a limit begins with."""
+    key, unit = bindparam("key", type_=String), bindparam("unit", type_=String)
+    used = select(func.count()).select_from(redemptions)
+    used = used.where(redemptions.c.quota_key == key, redemptions.c.rolled_back_at.is_(None))
+    limited = exists().where(quotas.c.quota_key == key, quotas.c.unit_id == unit)
+    own = used.where(redemptions.c.unit_id == unit)
+    # a limit that is there already is not counted again: CASE stops at the first that holds
+    return case((limited, 0), (unit == "", used.scalar_subquery()), else_=own.scalar_subquery())
