@@ -20,10 +20,10 @@ from nextoffer.offers.recommend import choose_stored
 from nextoffer.pipeline import OpenShop, open_shop, train
 from nextoffer.simulation.loop import Policy as LoopPolicy
 from nextoffer.simulation.visible import Visible
+from nextoffer.tracking.reach import YEAR
 
 BASKET_LEVELS = (5, 10, 20)  # per cent off the whole basket, for every kind
 TAUGHT_EVERY = 4  # weeks
-YEAR = timedelta(days=365)
 COLUMNS = {
     "orders": "order_id customer_id product_id quantity unit_price ordered_at unit_cost",
     "products": "product_id title category brand price unit_cost stock repeatable shelf_life_days added_at",
