@@ -246,8 +246,23 @@ def test_a_basket_rule_offers_no_product_and_the_chance_of_any_order(
     assert {(one["product"], one["kind"], one["reason"]) for one in found} == {
         (None, "win_back", "hand-picked")
     }
-    p_order = np.minimum(shop_bundle.knowledge.customers.p_order, MAX_P)
+    p_order = shop_bundle.knowledge.customers.p_order
     assert [one["p_buy"] for one in found] == pytest.approx(p_order.tolist())
+
+
+def test_an_offer_on_the_whole_basket_gains_nothing_from_orders_that_come_anyway(
+    shop_bundle: Bundle, shop_settings: Settings
+) -> None:
+    knowledge = shop_bundle.knowledge
+    people = replace(knowledge.customers, p_order=np.full(everybody(shop_bundle), 0.99, np.float32))
+    bundle = replace(shop_bundle, knowledge=replace(knowledge, customers=people))
+    policy, found = with_rules(shop_settings, bundle, TODAY, rules_of("[a]\npinned = true\n", shop_settings))
+    assert found is not None
+    rows = np.arange(5)
+    slates = choose(bundle, rows, candidates(found, rows), policy, Context())
+
+    assert len(slates) == 5
+    assert slates.p_offer - slates.p_buy == pytest.approx(np.zeros(5), abs=1e-3)
 
 
 def test_the_chance_is_tonights_where_there_is_one_else_of_such_orders(

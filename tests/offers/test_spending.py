@@ -169,6 +169,14 @@ def test_a_budget_too_small_to_explore_with_is_not_explored_with(small_shop_lear
     assert propensities(choice, len(draws)) == [None] * len(draws)
 
 
+def test_what_the_budget_leaves_is_worth_the_least_that_is_asked(small_shop_learned: Any, policy: Policy):
+    policy, context = replace(policy, min_expected_profit=0.05), Context(n=3)
+    free = decided(small_shop_learned.bundle, policy, context)
+    slates = slates_of(decided(small_shop_learned.bundle, policy, context, spent(free) * 0.3))
+
+    assert len(slates) and slates.expected_profit.min() > 0.05
+
+
 def test_what_the_marketer_pinned_is_paid_first(small_shop_learned: Any, policy: Policy):
     bundle, context = small_shop_learned.bundle, Context(n=3, contact=True)
     rows = np.arange(40)

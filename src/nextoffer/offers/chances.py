@@ -45,7 +45,8 @@ def chances(bundle: Bundle, first: Floats, rows: Ints, customer: Ints, product: 
     p_buy = p_order * share
     scored, which = _looked_up(stored.indptr, stored.product, rows, customer, product, stored.p_buy)
     p_buy[scored] = stored.p_buy[which]
-    return np.minimum(p_buy, MAX_P), age
+    # what is left to P(orders) would count as gained by an offer on the whole basket
+    return np.minimum(p_buy, np.where(some, MAX_P, 1.0)), age
 
 
 def _looked_up(

@@ -66,7 +66,8 @@ def _afford(choice: Choice, budget: float) -> tuple[Choice, Allocation]:
     worth = choice.valued.profit[option]
     # what is pinned is shown even where it loses money
     worth = worth + np.where(first, 1.0 - min(worth[first].min(initial=0.0), 0.0), 0.0)
-    worth[choice.fails[option] >= 0] = 0.0
+    too_little = ~first & (choice.valued.profit[option] <= choice.question.policy.min_expected_profit)
+    worth[too_little | (choice.fails[option] >= 0)] = 0.0
     cost = choice.valued.cost[option]
     forced, chosen = allocate_all(
         [Options(at[which], worth[which], cost[which], budget) for which in (first, ~first)], budget
