@@ -184,6 +184,18 @@ def test_a_rule_may_not_take_the_name_of_an_incentive_of_the_shop(shop: Settings
     assert "rename the rule" in fault
 
 
+@pytest.mark.parametrize("name", ["none", "nothing", "win-back 5 %"])
+def test_no_incentive_has_a_name_that_means_something_else(name: str, shop: Settings) -> None:
+    terms = '{ type = "points", value = 5 }'
+    (fault,) = faults_of(f'["{name}"]\nincentive = {terms}\n', shop)
+    assert "rename the rule" in fault
+
+    with pytest.raises(ConfigError, match="another name"):
+        parse_settings(
+            tomllib.loads(f'{SHOP}\n[incentives."{name}"]\ntype = "points"\nvalue = 5\n'), "x", Path(".")
+        )
+
+
 def test_ten_thousand_wrong_rules_are_not_ten_thousand_lines(shop: Settings) -> None:
     faults = faults_of("".join(f"[r{n}]\nprodct = 1\n" for n in range(10_000)), shop)
     assert len(faults) == 31 and faults[-1] == "and 9,970 more"

@@ -8,6 +8,13 @@ from pydantic import model_validator
 
 from nextoffer.config.base import Kind, Money, Positive, Section, Share
 
+NO_INCENTIVE, NO_OFFER = "none", "nothing"  # as the log of chances and offers.toml call them
+
+
+def is_taken(name: str) -> bool:
+    """Whether a name of an incentive stands for something else: no incentive, no offer, a win-back level."""
+    return name in (NO_INCENTIVE, NO_OFFER) or name.startswith("win-back ")
+
 
 class IncentiveTerms(Section):
     """One incentive of the shop.

@@ -16,7 +16,7 @@ from typing import Annotated, Any, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from nextoffer.config.base import Channel, Kind, Language, Section, Segment, nearest
-from nextoffer.config.incentives import IncentiveTerms
+from nextoffer.config.incentives import IncentiveTerms, is_taken
 from nextoffer.config.load import fault_line
 from nextoffer.config.sections import Settings
 from nextoffer.errors import ConfigError
@@ -225,6 +225,8 @@ def _disagreements(rule: Rule, settings: Settings) -> Iterator[str]:
         terms = rule.incentive
         if rule.name in settings.incentives:
             yield f"incentive: [incentives.{rule.name}] of nextoffer.toml has this name; rename the rule"
+        if is_taken(rule.name):
+            yield f"incentive: an incentive cannot be called {rule.name!r}, as its rule is; rename the rule"
     if terms is not None and rule.is_basket and terms.type in _TAKEN_OFF and terms.scope == "product":
         yield (
             f"incentive: {terms.type} is taken off a product, and the rule offers the whole basket: name a product"

@@ -20,7 +20,7 @@ from nextoffer.config.base import (
     Share,
     nearest,
 )
-from nextoffer.config.incentives import IncentiveTerms
+from nextoffer.config.incentives import IncentiveTerms, is_taken
 from nextoffer.config.priors import Value
 
 
@@ -220,6 +220,14 @@ class Settings(Section):
         if name not in available_timezones():
             raise ValueError(f"{name!r} is no IANA time zone{nearest(name, available_timezones())}")
         return name
+
+    @field_validator("incentives")
+    @classmethod
+    def _own_names(cls, incentives: dict[str, IncentiveTerms]) -> dict[str, IncentiveTerms]:
+        for name in incentives:
+            if is_taken(name):
+                raise ValueError(f"{name!r} means something else already; give the incentive another name")
+        return incentives
 
     @property
     def zone(self) -> ZoneInfo:

@@ -61,7 +61,7 @@ class Menu:
     @classmethod
     def of(cls, settings: Settings, more: Sequence[tuple[str, IncentiveTerms]] = ()) -> Menu:
         """The shop's incentives: none, `win_back_levels`, `[incentives]`, and `more` (those of offers.toml)."""
-        levels = sorted(settings.offers.win_back_levels)
+        levels = sorted(set(settings.offers.win_back_levels))
         rows: list[tuple[str, IncentiveTerms]] = [
             (f"win-back {_plain(_percent(level))} %", _win_back(level)) for level in levels
         ]
