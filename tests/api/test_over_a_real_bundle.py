@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import time
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -195,6 +197,22 @@ def test_the_next_night_is_picked_up_and_a_damaged_one_is_not(shop, served):
     assert served.get("/health/ready", None).json()["warnings"]
     with pytest.raises(BundleCorruptError, match=damaged.name):
         shop_opener(shop.settings)()
+
+
+def test_the_rules_of_a_day_are_worked_out_once(shop, monkeypatch):
+    asked = []
+
+    def slow(*terms: Any) -> tuple[None, None]:
+        asked.append(terms)
+        time.sleep(0.05)
+        return None, None
+
+    monkeypatch.setattr("nextoffer.api.opened.with_rules", slow)
+    opened = shop_opener(shop.settings)()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(opened.ruled, [datetime(2027, 1, 1, tzinfo=UTC)] * 8))
+
+    assert len(asked) == 1
 
 
 def test_what_was_bought_live_is_suppressed_from_the_next_slate(served):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class OpenedShop:
     settings: Settings
     rules: tuple[Rule, ...]
     _ruled: dict[date, tuple[Policy, Reach | None]] = field(default_factory=dict)
+    _ruling: Lock = field(default_factory=Lock)
 
     def recommend(self, request: SlateRequest, now: datetime) -> Slate:
         """The ranked offers of one customer."""
@@ -47,13 +49,17 @@ class OpenedShop:
         return self.ruled(now)[0].menu
 
     def ruled(self, now: datetime) -> tuple[Policy, Reach | None]:
-        """The policy of a day, with the marketer's rules that run on it; worked out at its first request."""
+        """The policy of a day, with the marketer's rules that run on it; worked out once, at its first request."""
         today = now.astimezone(self.settings.zone).date()
-        if (known := self._ruled.get(today)) is None:
-            known = with_rules(self.settings, self.bundle, today, self.rules)
-            self._ruled.clear()  # yesterday does not come back
-            self._ruled[today] = known
-        return known
+        if (known := self._ruled.get(today)) is not None:
+            return known
+        with self._ruling:  # what thousands of rules take, a day's first requests must not take each
+            if (known := self._ruled.get(today)) is None:
+                known = with_rules(self.settings, self.bundle, today, self.rules)
+                for day in [day for day in self._ruled if day < today]:
+                    del self._ruled[day]  # yesterday does not come back
+                self._ruled[today] = known
+            return known
 
     def related(self, product_id: str, kind: str, n: int, language: str) -> list[RelatedProduct] | None:
         """Products that go with one product and can be sold now, best first; None if it is not known."""
