@@ -34,6 +34,11 @@ class Sizes:
     budget: float
     without: tuple[str, ...] = ()
 
+    @property
+    def incentives(self) -> float:
+        """Currency units there are for the incentives of all customers."""
+        return self.budget * self.customers
+
 
 def compare(seed: int, sizes: Sizes, told: Callable[[str], None]) -> dict[str, Run]:
     """What each policy earned in the world of this seed, by name."""
@@ -51,19 +56,19 @@ def compare(seed: int, sizes: Sizes, told: Callable[[str], None]) -> dict[str, R
         told(f"seed {seed}: history written")
         policies = {name: made for name, made in shipped(shop.week).items() if name not in sizes.without}
         for name, policy in policies.items():
-            found[name] = run(shop, policy, sizes.weeks, budget=sizes.budget)
+            found[name] = run(shop, policy, sizes.weeks, budget=sizes.incentives)
             told(f"seed {seed}: {name}")
         if OURS not in sizes.without:
             sent: dict[int, pa.Table] = {}
             ours = recorded(nextoffer_policy(Path(scratch) / "ours", told), sent)
-            found[OURS] = run(shop, ours, sizes.weeks, budget=sizes.budget)
-            found[SHUFFLED] = run(shop, shuffled(sent, seed), sizes.weeks, budget=sizes.budget)
+            found[OURS] = run(shop, ours, sizes.weeks, budget=sizes.incentives)
+            found[SHUFFLED] = run(shop, shuffled(sent, seed), sizes.weeks, budget=sizes.incentives)
             told(f"seed {seed}: {OURS}, {made_of(sent)}")
         if REACHABLE not in sizes.without:
-            found[REACHABLE] = run(shop, reachable_oracle(shop), sizes.weeks, budget=sizes.budget)
+            found[REACHABLE] = run(shop, reachable_oracle(shop), sizes.weeks, budget=sizes.incentives)
             told(f"seed {seed}: {REACHABLE}")
         if ORACLE not in sizes.without:
-            found[ORACLE] = run(shop, None, sizes.weeks, budget=sizes.budget, oracle=oracle())
+            found[ORACLE] = run(shop, None, sizes.weeks, budget=sizes.incentives, oracle=oracle())
             told(f"seed {seed}: {ORACLE}")
     return found
 
