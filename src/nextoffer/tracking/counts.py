@@ -43,7 +43,7 @@ def used(ledger: Written, incentives: Sequence[str]) -> Ints:
 
 def used_by(ledger: Written, unit_ids: Sequence[str], incentives: Sequence[str]) -> Ints:
     """(n, k) int64 redemptions so far of each incentive by each unit, in the order asked."""
-    counts = np.zeros((len(unit_ids), len(incentives)), dtype=np.int64)
+    counts = np.zeros((len(unit_ids), len(incentives)), dtype=np.int64, order="F")
     if not incentives:
         return counts
     query = (
@@ -51,9 +51,12 @@ def used_by(ledger: Written, unit_ids: Sequence[str], incentives: Sequence[str])
         .where(redemptions.c.rolled_back_at.is_(None), redemptions.c.quota_key.in_(incentives))
         .group_by(redemptions.c.unit_id, redemptions.c.quota_key)
     )
-    rows = list(_rows(ledger, query, redemptions.c.unit_id, unit_ids))
+    own: dict[str, dict[str, int]] = {}
+    for unit, key, count in _rows(ledger, query, redemptions.c.unit_id, unit_ids):
+        own.setdefault(key, {})[unit] = count
     for at, name in enumerate(incentives):
-        counts[:, at] = _aligned(unit_ids, {unit: count for unit, key, count in rows if key == name})
+        if name in own:  # of thousands, a column nobody used is not touched and takes no memory
+            counts[:, at] = _aligned(unit_ids, own[name])
     return counts
 
 
