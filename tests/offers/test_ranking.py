@@ -15,6 +15,7 @@ from nextoffer.bundle.bundle import Bundle
 from nextoffer.config import Settings
 from nextoffer.domain.kinds import DROP, DROPS, KIND, KINDS, OPTION_DROPS, REASON, RULE_DROPS, TERMS
 from nextoffer.domain.offers import Candidates, Slates
+from nextoffer.domain.tables import SEGMENTS
 from nextoffer.offers.choosing import NOTHING, Context, Policy
 from nextoffer.offers.ranking import choose, decide
 from nextoffer.offers.recommend import choose_stored, score
@@ -142,6 +143,23 @@ def test_a_reminder_of_what_they_buy_anyway_is_worth_little(shop_bundle: Bundle,
 
     profit = choice.valued.profit[choice.best]
     assert (np.diff(profit) < 0).all() and profit[-1] < 0.1 * profit[0]
+
+
+def test_what_was_measured_of_segments_says_nothing_of_who_has_none(
+    shop_bundle: Bundle, shop_policy: Policy
+) -> None:
+    product = int(np.argmax(shop_bundle.catalogue.price - shop_bundle.catalogue.unit_cost))
+    one, rows = np.ones(2, np.int32), np.array([-1, 0])
+    made = Candidates.learned(
+        np.arange(2, dtype=np.int32), one * KIND["for_you"], one * product, one * -1, one * 0, one * 0.1
+    )
+    measured = np.full((len(KINDS), len(SEGMENTS), len(shop_policy.menu)), 3.0)
+    learned = replace(shop_policy, beliefs=replace(shop_policy.beliefs, measured=measured))
+
+    before, after = (decide(shop_bundle, rows, made, policy, NOTHING) for policy in (shop_policy, learned))
+
+    gain = after.valued.p_offer[after.best] - before.valued.p_offer[before.best]
+    assert gain[0] == 0 < gain[1]
 
 
 def everyone(bundle: Bundle) -> np.ndarray:

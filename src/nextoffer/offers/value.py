@@ -107,7 +107,8 @@ def value(q: Question, option: Option, buyer: Buyer) -> Valued:
 
     delta = beliefs.order[kind] + beliefs.order_per_tenth[kind] * 10.0 * depth
     if beliefs.measured is not None:
-        delta = delta * beliefs.measured[kind, buyer.segment[customer], incentive]
+        segment = buyer.segment[customer]
+        delta = delta * np.where(segment >= 0, beliefs.measured[kind, segment, incentive], 1.0)
     caused = np.minimum(delta * buyer.pull[customer], MAX_DELTA) * (1.0 - p_any)
     lift = beliefs.odds[kind] * np.exp(np.log(beliefs.odds_per_tenth)[kind] * (10.0 * _off(q, option)))
     after = lift * before / (1.0 - before + lift * before)
