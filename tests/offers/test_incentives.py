@@ -150,6 +150,27 @@ def test_an_order_must_bear_what_is_given_on_the_whole_basket(
         assert got.tolist() == [bears]
 
 
+def test_what_one_use_costs_is_borne_whole_by_the_smallest_order(
+    shop_settings: Settings, shop_bundle: Bundle, shop_policy: Policy
+) -> None:
+    """10 % off an order of 10.00 or more: its margin of 3.00 bears 2.00 a use, and does not bear 4.00."""
+    shelf = replace(on_shelf(shop_bundle, shop_policy, 999, 500), margin_share=0.3)
+    row, product = np.array([4]), np.zeros(1, np.int64)
+
+    for cost, bears in (("2.00", True), ("4.00", False), (None, True)):
+        terms = IncentiveTerms(
+            type="percent",
+            value=Decimal(10),
+            scope="basket",
+            min_order=Decimal(10),
+            cost=None if cost is None else Decimal(cost),
+        )
+        menu = Menu.of(shop_settings.model_copy(update={"incentives": {"cut": terms}}))
+        deal = deal_of(shop_bundle, shelf, menu, "cut", 50_000)
+        got = meets_floor(shelf, menu, row, product, deal, np.array([50_000]), 0.05)
+        assert got.tolist() == [bears]
+
+
 def test_without_configured_levels_there_is_no_discount(shop_settings: Settings) -> None:
     none = shop_settings.offers.model_copy(update={"win_back_levels": ()})
 

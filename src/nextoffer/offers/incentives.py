@@ -70,9 +70,14 @@ def _gain(
     set_cost = menu.cost[incentive]
     cost = np.where(set_cost >= 0, set_cost, cost)
     if menu.partner_share.any():
-        partner = np.rint(menu.partner_share[incentive] * MILLION).astype(np.int64)
-        cost = cost - cost * partner // MILLION  # the partner's part is rounded down: the floor must hold
+        cost = cost - _of_partner(menu, incentive, cost)
     return np.where(whole, price, left), saved, cost
+
+
+def _of_partner(menu: Menu, incentive: Ints, cost: Ints) -> Ints:
+    """The partner's part of a cost, rounded down: the floor must hold."""
+    share = np.rint(menu.partner_share[incentive] * MILLION).astype(np.int64)
+    return np.asarray(cost * share // MILLION, dtype=np.int64)
 
 
 def meets_floor(
@@ -118,7 +123,9 @@ def _carried(
     least, millionths = menu.min_order[incentive], menu.millionths[incentive]
     order = np.maximum(np.where(least > 0, least, basket), deal.price)
     taken = np.where(millionths > 0, order - final_price(order, millionths), deal.saved)
-    cost = np.where(millionths > 0, taken * (deal.cost / np.maximum(deal.saved, 1)), deal.cost)
+    # a percentage of a smaller order costs less, unless the shop says what one use costs
+    grows = (millionths > 0) & (menu.cost[incentive] < 0)
+    cost = np.where(grows, taken - _of_partner(menu, incentive, taken), deal.cost)
     return np.asarray(order * shelf.margin_share - cost >= floor_share * (order - np.minimum(taken, order)))
 
 
