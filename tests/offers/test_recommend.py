@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -13,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nextoffer.bundle.bundle import Bundle
+from nextoffer.config import IncentiveTerms, Settings
+from nextoffer.config.priors import Prior
 from nextoffer.domain.money import to_wire
-from nextoffer.domain.offers import DROPS, KINDS, REASONS, Slate, SlateRequest
+from nextoffer.domain.offers import DROPS, KINDS, REASONS, Offer, Slate, SlateRequest
 from nextoffer.domain.tables import SEGMENTS
 from nextoffer.offers.choosing import Context, Policy
 from nextoffer.offers.recommend import choose_stored, recommend
@@ -85,6 +88,24 @@ def test_an_offer_can_be_displayed(shop_bundle: Bundle, shop_policy: Policy) -> 
             )
             ids[offer.offer_id] += 1
     assert ids.most_common(1)[0][1] == 1  # no two offers share an id
+
+
+def test_an_incentive_whose_terms_change_makes_another_offer_with_a_code_of_its_own(
+    shop_bundle: Bundle, shop_settings: Settings
+) -> None:
+    prior = Prior(none=1.0, per_tenth=4.0, order=0.0, order_per_tenth=0.3)
+    value = shop_settings.value.model_copy(update={"prior": dict.fromkeys(KINDS, prior)})
+
+    def offers_of(percent: str) -> list[Offer]:
+        terms = IncentiveTerms(type="percent", value=Decimal(percent), kinds=KINDS)  # type: ignore[arg-type]
+        changed = shop_settings.model_copy(update={"incentives": {"cut": terms}, "value": value})
+        policy = Policy.of(changed)
+        slates = [ask(shop_bundle, policy, customer_id=one, n=9) for one in customer_ids(shop_bundle)[:9]]
+        return [offer for slate in slates for offer in slate.offers if offer.incentive_name == "cut"]
+
+    ten, again, eleven = ({one.offer_id for one in offers_of(cut)} for cut in ("10", "10", "11"))
+    assert ten == again and ten and eleven
+    assert not ten & eleven
 
 
 def test_the_same_question_gives_the_same_answer_and_the_moment_only_its_dates(

@@ -132,9 +132,10 @@ def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: in
         own,
         request.seen,
     )
+    given = menu.wire(incentive)  # what a code stands for: with other terms it is another offer
     names = (bundle.bundle_id, request.customer_id or "", kind, product_id or "", menu.name[incentive])
     return Offer(
-        offer_id=_offer_id(*names, *((policy.rules.name[rule],) if rule >= 0 else ())),
+        offer_id=_offer_id(*names, *given.values(), *((policy.rules.name[rule],) if rule >= 0 else ())),
         kind=kind,
         product_id=product_id,
         title=gain if product_id is None else catalogue.title[product] or product_id,
@@ -142,7 +143,7 @@ def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: in
         image_url=None if product_id is None else catalogue.image_url[product],
         list_price=None if product_id is None else to_wire(int(slates.list_price[at]), catalogue.currency),
         final_price=None if product_id is None else to_wire(int(slates.final_price[at]), catalogue.currency),
-        incentive=menu.wire(incentive),
+        incentive=given,
         incentive_text=gain,
         incentive_name=menu.name[incentive],
         code=None,
