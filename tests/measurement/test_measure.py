@@ -66,7 +66,7 @@ def decided(rows: Iterable[dict[str, Any]] = ()) -> pa.Table:
 
 
 def happened(rows: Iterable[dict[str, Any]] = ()) -> pa.Table:
-    names = ("event_id", "decision_id", "offer_id", "unit_id", "type")
+    names = ("event_id", "decision_id", "offer_id", "unit_id", "type", "payload")
     full = [{"event_id": str(number), **row} for number, row in enumerate(rows)]
     columns = {name: pa.array([row.get(name) for row in full], pa.string()) for name in names}
     return pa.table(columns | {"at": pa.array([row.get("at", day(2)) for row in full], MOMENT)})
@@ -207,6 +207,19 @@ def test_orders_within_a_week_of_a_click_are_attributed_once() -> None:
     assert (got.n_orders, got.revenue) == (1, 3000)
     assert (got.incentives, got.contacts, got.programme, got.cost) == (100, 25, 100, 225)
     assert got.roi_percent == pytest.approx((3000 - 225) / 225 * 100)
+
+
+def test_an_incentive_costs_what_the_till_took_off_also_of_two_units_or_of_the_whole_basket() -> None:
+    redeemed: dict[str, Any] = {"type": "promotion-redeemed", "unit_id": "ann", "at": day(3)}
+    till = [
+        {**redeemed, "decision_id": "d1", "offer_id": "f1", "payload": '{"order_id":"o1","discount":"2.00"}'},
+        {**redeemed, "decision_id": "d1", "offer_id": "basket", "payload": '{"discount":"5.00"}'},
+    ]
+
+    told = attributed_to(till)
+    twice = attributed_to([*till, {**redeemed, "decision_id": "d1", "offer_id": "f1"}])
+
+    assert told.incentives == twice.incentives == 700  # that it was used is told twice, and costs once
 
 
 def test_orders_before_the_click_or_a_week_later_are_not_attributed() -> None:

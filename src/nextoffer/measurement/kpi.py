@@ -215,7 +215,7 @@ FROM buyers WHERE n_orders > 0
 """
 # An event that names no customer is its decision's.
 _ANSWERS = """
-SELECT COALESCE(h.unit_id, d.unit_id) AS unit_id, h.type, h."at", h.decision_id, h.offer_id
+SELECT COALESCE(h.unit_id, d.unit_id) AS unit_id, h.type, h."at", h.decision_id, h.offer_id, h.payload
 FROM happened AS h LEFT JOIN decided AS d ON d.decision_id = h.decision_id
 WHERE h.type IN ('promotion-clicked', 'promotion-redeemed') AND h."at" >= $start AND h."at" < $end
 """
@@ -242,9 +242,15 @@ _CONTACTS = """
 SELECT COUNT(*) FROM decided
 WHERE campaign IS NOT NULL AND "group" = 'treated' AND slate <> '[]' AND "at" >= $start AND "at" < $end
 """
+# What the till took off is exact: of several units, or of the whole basket. Where it did not say, the offer's prices do.
 _REDEEMED = f"""
-WITH used AS (
-    SELECT DISTINCT offer_id, decision_id, unit_id FROM ({_ANSWERS}) WHERE type = 'promotion-redeemed'
+WITH answers AS (
+    SELECT *, payload ->> '$.discount' AS discount FROM ({_ANSWERS}) WHERE type = 'promotion-redeemed'
+), told AS (
+    SELECT * FROM answers WHERE discount IS NOT NULL
+), used AS (
+    SELECT DISTINCT offer_id, decision_id, unit_id FROM answers AS a
+    WHERE NOT EXISTS (SELECT 1 FROM told AS t WHERE t.offer_id = a.offer_id AND t.unit_id = a.unit_id)
 ), offers AS (
     SELECT decision_id, UNNEST(from_json(slate,
         '[{{"offer_id":"VARCHAR","list_price":"VARCHAR","final_price":"VARCHAR"}}]')) AS offer
@@ -258,5 +264,7 @@ SELECT list_price, final_price, COUNT(*) FROM (
         ON o.offer.offer_id = u.offer_id AND (u.decision_id IS NULL OR o.decision_id = u.decision_id)
 )
 WHERE list_price IS NOT NULL AND final_price IS NOT NULL
-GROUP BY ALL ORDER BY ALL
+GROUP BY ALL
+UNION ALL SELECT discount, '0', COUNT(*) FROM told GROUP BY ALL
+ORDER BY ALL
 """
