@@ -86,6 +86,12 @@ def test_a_percentage_of_a_product_is_that_of_each_unit_by_brute_force(
     assert discount_of(incentive, "tea", basket, currency) == expected
 
 
+def test_a_price_finer_than_the_smallest_coin_is_discounted_by_the_line() -> None:
+    screws = order(line("screw", 100, "0.006"), line("screw", 10, "0.014"), line("screw", 1, "2.00"))
+
+    assert discount_of({"type": "percent", "value": "10"}, "screw", screws, "GBP") == 6 + 1 + 20
+
+
 @given(LINES, st.sampled_from(["percent", "amount", "fixed_price"]), st.integers(0, 100), st.booleans())
 def test_no_discount_is_negative_or_above_what_it_is_taken_off(
     lines: list[tuple[int, int]], kind: str, value: int, whole: bool

@@ -102,12 +102,17 @@ def _off_line(kind: str, value: Decimal, line: Mapping[str, Any], currency: str)
     """The price of each unit falls to what the offer showed."""
     quantity, price = Decimal(line["quantity"]), Decimal(line["unit_price"])
     if kind == "percent":
-        # the unit price is rounded in minor units, as the till rounds it
-        exact = price * (100 - value) / 100
-        final = Decimal(to_minor(exact, currency)).scaleb(-minor_digits(currency))
+        # the unit price is rounded in minor units, as the till rounds it; of a price finer than that only the line is
+        final = price * (100 - value) / 100
+        if price == _rounded(price, currency):
+            final = _rounded(final, currency)
     else:
         final = min(value, price)
     return to_minor(quantity * price, currency) - to_minor(quantity * final, currency)
+
+
+def _rounded(price: Decimal, currency: str) -> Decimal:
+    return Decimal(to_minor(price, currency)).scaleb(-minor_digits(currency))
 
 
 def _cost(line: Mapping[str, Any], currency: str) -> int:
