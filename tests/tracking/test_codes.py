@@ -178,6 +178,17 @@ def test_what_a_cancelled_order_used_can_be_used_again_by_another_order(ledger: 
     assert rows(ledger, f"SELECT used FROM codes WHERE code = '{code}'") == [(1,)]
 
 
+def test_measurement_does_not_see_a_redemption_whose_order_was_cancelled(ledger: Ledger) -> None:
+    codes = ledger.codes.issue([grant(), grant("ann", "f2")])
+    for code in codes:
+        assert ledger.codes.redeem(ask(code), NOON).valid
+    ledger.codes.rollback(ask(codes[0]), NOON)
+
+    events = ledger.events(NOON - DAY, NOON + DAY)
+
+    assert events["event_id"].to_pylist() == [f"redeemed:{codes[1]}:o1"]
+
+
 def test_only_what_was_redeemed_can_be_rolled_back(ledger: Ledger) -> None:
     (code,) = ledger.codes.issue([grant()])
 

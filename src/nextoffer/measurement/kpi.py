@@ -242,7 +242,7 @@ _CONTACTS = """
 SELECT COUNT(*) FROM decided
 WHERE campaign IS NOT NULL AND "group" = 'treated' AND slate <> '[]' AND "at" >= $start AND "at" < $end
 """
-# What the till took off is exact: of several units, or of the whole basket. Where it did not say, the offer's prices do.
+# What the till took off is exact, also of several units or the whole basket; else the offer's prices say it.
 _REDEEMED = f"""
 WITH answers AS (
     SELECT *, payload ->> '$.discount' AS discount FROM ({_ANSWERS}) WHERE type = 'promotion-redeemed'

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, Table, and_, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, func, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nextoffer.config import Experiment
@@ -285,16 +285,26 @@ class Ledger:
         return self._window(schema.decisions, since, until)
 
     def events(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
-        """Events that occurred in [since, until), payloads as JSON texts; sorted by moment and id."""
-        return self._window(schema.events, since, until)
+        """Events that occurred in [since, until), payloads as JSON texts; sorted by moment and id.
+
+        Without redemptions that were rolled back: the order was cancelled, nothing was given away.
+        """
+        used = schema.redemptions.c
+        undone = select(literal("redeemed:").concat(used.code).concat(":").concat(used.order_id))
+        undone = undone.where(used.rolled_back_at.is_not(None))
+        return self._window(schema.events, since, until, schema.events.c.event_id.not_in(undone))
 
     def orders(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
         """Orders received live and placed in [since, until), in minor units; sorted by moment and id."""
         return self._window(schema.orders, since, until)
 
-    def _window(self, table: Table, since: datetime | None, until: datetime | None) -> pa.Table:
-        query = select(table).order_by(
-            *queries.by_bytes(self._engine, table.c.at, *table.primary_key.columns)
+    def _window(
+        self, table: Table, since: datetime | None, until: datetime | None, *which: ColumnElement[bool]
+    ) -> pa.Table:
+        query = (
+            select(table)
+            .where(*which)
+            .order_by(*queries.by_bytes(self._engine, table.c.at, *table.primary_key.columns))
         )
         if since is not None:
             query = query.where(table.c.at >= schema.to_micros(since))
