@@ -142,7 +142,10 @@ def test_when_a_rule_runs_is_told(report_of: Reporter) -> None:
             "bought_category: there is no category '{path}s'; did you mean '{path}'?",
         ),
         ('brand = "{brand}s"', "there is no brand '{brand}s'; did you mean '{brand}'?"),
-        ('audience = {{ customers = ["nobody"] }}', "1 of its customers have no purchase before the bundle"),
+        (
+            'audience = {{ customers = ["nobody"] }}',
+            "1 of its customers have no purchase before the bundle, customers[0] for one",
+        ),
         (
             'audience = {{ customers = ["nobody"] }}',
             "reaches nobody: no customer meets customers = [1 of them]",

@@ -50,9 +50,10 @@ def unknown_words(bundle: Bundle, known: Known, rules: Sequence[Rule]) -> dict[i
                 yield f"{key}: there is no category {path!r}{hints.category(path)}"
         if rule.brand is not None and rule.brand not in brands:
             yield f"there is no brand {rule.brand!r}{hints.brand(rule.brand)}"
-        strangers = [one for one in audience.customers if known.row[one] < 0]
-        if strangers:
-            yield f"{len(strangers)} of its customers have no purchase before the bundle, such as {strangers[0]!r}"
+        strangers = [at for at, one in enumerate(audience.customers) if known.row[one] < 0]
+        if strangers:  # by their place: the words go to the log of the server, which names nobody
+            which = f"customers[{strangers[0]}] for one"
+            yield f"{len(strangers)} of its customers have no purchase before the bundle, {which}"
 
     found = {at: list(faults(rule)) for at, rule in enumerate(rules)}
     return {at: said for at, said in found.items() if said}
