@@ -12,7 +12,7 @@ import pytest
 from nextoffer.bundle.bundle import Bundle, CustomerIds, open_bundle, write_parts
 from nextoffer.bundle.store import Manifest, stage
 from nextoffer.domain.offers import SlateRequest, Slates
-from nextoffer.errors import BundleCorruptError
+from nextoffer.errors import BundleCorruptError, BundleError
 from nextoffer.features.diary import Diary
 from nextoffer.models.taught import fit_taught
 from nextoffer.offers.choosing import Policy
@@ -136,6 +136,14 @@ def test_a_bundle_that_fails_its_self_test_is_not_opened(models_dir: Path) -> No
 
     with pytest.raises(BundleCorruptError, match="does not reproduce"):
         open_bundle(models_dir, self_test=refuse)
+
+
+def test_a_bundle_learned_in_another_currency_is_not_opened(models_dir: Path) -> None:
+    assert open_bundle(models_dir, currency="GBP").catalogue.currency == "GBP"
+    with pytest.raises(
+        BundleError, match=r'has prices in GBP, .* says currency = "JPY": run nextoffer train'
+    ):
+        open_bundle(models_dir, currency="JPY")
 
 
 def test_ids_are_found_by_their_rows_and_strangers_are_minus_one(shop_bundle: Bundle) -> None:

@@ -129,7 +129,9 @@ def shop_opener(
     """Opens the bundle that is in service when it is called: verified, self-tested, ready to answer."""
 
     def opener() -> OpenedShop:
-        bundle = open_bundle(settings.models_dir, signing_key=signing_key, self_test=self_test)
+        bundle = open_bundle(
+            settings.models_dir, signing_key=signing_key, self_test=self_test, currency=settings.currency
+        )
         warm_up()  # the first customer need not wait for the words
         rules = load_rules(settings)  # a fault in offers.toml is told now, not to the first customer
         for warning in rule_warnings(bundle, rules):

@@ -13,6 +13,7 @@ import numpy as np
 from nextoffer.bundle.store import Manifest, OpenedBundle, Staging, open_folder
 from nextoffer.domain.arrays import Floats, Ints, Strings, ranges
 from nextoffer.domain.offers import Candidates
+from nextoffer.errors import BundleError
 from nextoffer.features.catalogue import Catalogue
 from nextoffer.features.diary import Calendar, Diary, Interest, Passes, Returned
 from nextoffer.features.interactions import Pairs
@@ -241,14 +242,24 @@ def open_bundle(
     bundle_id: str | None = None,
     signing_key: str | None = None,
     self_test: Callable[[Bundle], None] | None = None,
+    currency: str | None = None,
 ) -> Bundle:
     """Open the bundle in service (or the one named): verified byte by byte, then self-tested.
+
+    `currency` is that of the shop now: the prices of a bundle learned in another are not its prices.
 
     Raises
     ------
     NoBundleError, BundleCorruptError, BundleFormatError
+    BundleError : it was learned in another currency
     """
     bundle = read_bundle(open_folder(models_dir, bundle_id, signing_key=signing_key))
+    learned = bundle.catalogue.currency
+    if currency not in (None, learned):
+        raise BundleError(
+            f'bundle {bundle.bundle_id} has prices in {learned}, but nextoffer.toml says currency = "{currency}": '
+            "run nextoffer train, or set the currency back"
+        )
     if self_test is not None:
         self_test(bundle)
     return bundle

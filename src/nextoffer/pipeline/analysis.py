@@ -58,9 +58,15 @@ def open_shop(settings: Settings, signing_key: str | None = None, today: date | 
     Raises
     ------
     NoBundleError, BundleCorruptError, BundleFormatError
+    BundleError : it was learned in another currency
     ConfigError : offers.toml has faults
     """
-    bundle = open_bundle(settings.models_dir, signing_key=signing_key, self_test=verify_self_test)
+    bundle = open_bundle(
+        settings.models_dir,
+        signing_key=signing_key,
+        self_test=verify_self_test,
+        currency=settings.currency,
+    )
     day = today or bundle.as_of.astimezone(settings.zone).date()
     return OpenShop(settings, bundle, *with_rules(settings, bundle, day))
 
