@@ -319,6 +319,7 @@ def test_a_refused_query_names_the_database_without_its_password(tmp_path: Path)
         ("ordered_at", "2024-02-30", "unparsable-ordered_at"),
         ("ordered_at", "1900-01-01", "absurd-ordered_at"),
         ("unit_cost", "cheap", "unparsable-unit_cost"),
+        ("unit_cost", "-0.01", "negative-cost"),
     ],
 )
 def test_a_bad_cell_rejects_its_line_and_is_kept(tmp_path: Path, column: str, cell: str, rule: str) -> None:
@@ -664,6 +665,15 @@ def test_too_many_rejects_stop_the_job_and_are_kept(tmp_path: Path) -> None:
         load(tmp_path, max_reject_share=0.02)
     assert pq.read_table(tmp_path / "out" / "rejects.parquet").num_rows == 10
     assert load(tmp_path, max_reject_share=0.1).reports["orders"].rejected == 10
+
+
+def test_the_list_of_rejects_outlives_the_jobs_folder(tmp_path: Path) -> None:
+    save(tmp_path, [HEADER, *[GOOD] * 9, [*GOOD[:4], "0", GOOD[5]]])
+    (tmp_path / "models" / ".work").mkdir(parents=True)
+
+    with pytest.raises(TooManyRejectsError, match=r"listed in .*/models/\.work/rejects\.parquet"):
+        load(tmp_path, max_reject_share=0.02)
+    assert pq.read_table(tmp_path / "models" / ".work" / "rejects.parquet").num_rows == 1
 
 
 def test_empty_files_and_tables_say_so(tmp_path: Path) -> None:

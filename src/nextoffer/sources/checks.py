@@ -183,15 +183,20 @@ def _values(table: Table, mapped: frozenset[str]) -> list[Rule]:
     """What the values themselves must satisfy."""
     not_positive = said("gifts and adjustments say nothing about what customers pay for")
     known = ", ".join(literal(word) for word in EVENTS)
+    cost = Rule(
+        "negative-cost", "unit_cost", "unit_cost < 0", said("a cost is 0 or more; leave it empty if unknown")
+    )
     line = f"abs(CAST(quantity AS DOUBLE) * CAST(unit_price AS DOUBLE)) >= {ABSURD_AMOUNT:.0f}"
     rules: dict[str, list[Rule]] = {
         "orders": [
             Rule("zero-quantity", "quantity", "quantity = 0", said("nothing was bought or returned")),
             Rule("price-not-positive", "unit_price", "unit_price <= 0", not_positive),
             Rule("absurd-amount", "unit_price", line, said("quantity times price is too large to be meant")),
+            cost,
         ],
         "products": [
             Rule("price-not-positive", "price", "price <= 0", said("a product needs a price to be offered")),
+            cost,
         ],
         "interactions": [
             Rule(

@@ -64,8 +64,9 @@ def load_history(
 
     Raises
     ------
-    SourceError : a file or column is missing or wrong, a table is empty, or too many rows are bad (their list
-        is then in `folder/rejects.parquet`); ConfigError : the mapping has faults, all listed at once.
+    SourceError : a file or column is missing or wrong, a table is empty, or too many rows are bad: their list is
+        then in `rejects.parquet` of the work folder, or of `folder` where there is none.
+    ConfigError : the mapping has faults, all listed at once.
     """
     with _connection(settings, folder) as (con, scratch):
         return _load_tables(con, settings, folder, scratch, progress or (lambda _: None), open_source)
@@ -283,8 +284,10 @@ def _count(con: DuckDBPyConnection, judged: Judged, settings: Settings, folder: 
     )
     _refuse_wrong_type(con, judged, report)
     if report.rejected > settings.max_reject_share * report.read:
-        _write_rejects(con, folder)
-        raise TooManyRejectsError(_too_many(con, judged, report, settings, folder))
+        # the job's own folder goes with the job
+        lasting = settings.work_dir if settings.work_dir.is_dir() else folder
+        listed = _write_rejects(con, lasting)
+        raise TooManyRejectsError(_too_many(con, judged, report, settings, listed))
     if name == "orders" and report.accepted == 0:
         raise EmptyTableError(f"orders: {judged.origin.name} has {report.read:,} rows, all of them excluded")
     return report
@@ -327,7 +330,7 @@ def _refuse_wrong_type(con: DuckDBPyConnection, judged: Judged, report: TableRep
 
 
 def _too_many(
-    con: DuckDBPyConnection, judged: Judged, report: TableReport, settings: Settings, folder: Path
+    con: DuckDBPyConnection, judged: Judged, report: TableReport, settings: Settings, listed: Path
 ) -> str:
     name = judged.table.name
     lines = [
@@ -346,7 +349,7 @@ def _too_many(
             f"  - {count:,} × {code}; row {row}: {what if value is not None else f'{column} is empty'}"
         )
     lines.append(
-        f"All of them are listed in {folder / 'rejects.parquet'}. Mend the source or its mapping, or raise "
+        f"All of them are listed in {listed}. Mend the source or its mapping, or raise "
         f"max_reject_share in nextoffer.toml."
     )
     return "\n".join(lines)
