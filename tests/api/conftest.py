@@ -6,12 +6,15 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import StaticPool
 
 from nextoffer.api.app import create_app
 from nextoffer.api.service import RelatedProduct, Status
@@ -19,6 +22,7 @@ from nextoffer.config import Experiment, Secrets, Settings, parse_settings
 from nextoffer.domain.arrays import Bools
 from nextoffer.domain.offers import Dropped, Offer, Reason, Slate, SlateRequest
 from nextoffer.errors import LedgerError
+from nextoffer.tracking import schema
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.schema import Decision, Event
 
@@ -138,6 +142,13 @@ class FakeLedger:
     assigned: dict[str, bool] = field(default_factory=dict)
     decided: dict[str, Decision] = field(default_factory=dict)
     happened: dict[str, Event] = field(default_factory=dict)
+
+    @cached_property
+    def engine(self) -> Engine:
+        """What is asked of a ledger in SQL finds an empty one."""
+        engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+        schema.metadata.create_all(engine)
+        return engine
 
     def assign(self, experiment: Experiment, unit_ids: Sequence[str], at: datetime) -> Bools:
         self._check()
