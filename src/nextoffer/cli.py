@@ -261,6 +261,8 @@ def export(
     for report in reports:
         again = " (the same as this run's first time)" if report.repeated else ""
         typer.echo(f"{report.messages:,} messages for {report.run_on} written to {report.path}{again}")
+        if report.spending is not None:
+            typer.echo(f"  {report.spending.told(settings.currency)}")
         for cause, count in report.left_out.items():
             typer.echo(f"  left out {count:>9,}  {cause}: {advice(cause)}")
 

@@ -76,7 +76,7 @@ def test_a_code_is_validated_redeemed_once_and_rolled_back(till: Any, ledger: Le
     assert tell(till, code, "rollback", {"customer_id": "ann", "order": {"order_id": "o1"}}) == yes
     assert tell(till, code, "redeem", body()) == no | {"reasons": ["rolled-back"]}
     assert tell(till, code, "redeem", body(order_id="o2")) == yes
-    assert ledger.events()["type"].to_pylist() == ["promotion-redeemed"] * 2
+    assert ledger.events()["type"].to_pylist() == ["promotion-redeemed"]  # a use that was taken back is none
 
 
 def mistyped(code: str) -> str:

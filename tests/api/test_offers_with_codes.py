@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tests.api.test_over_a_real_bundle import shop, trained  # noqa: F401  # fixtures
 
 from nextoffer.api.opened import shop_opener
 from nextoffer.api.service import BundleService
 from nextoffer.tracking.ledger import open_ledger
-from tests.api.test_over_a_real_bundle import shop, trained  # noqa: F401  # fixtures
 
 RULES = """
 [tenth-off-cups]

@@ -85,7 +85,7 @@ def random_settings(rng: np.random.Generator) -> Settings:
             "max_per_category": int(rng.integers(0, 3)),
             "max_per_brand": int(rng.integers(0, 3)),
             "repurchase_days": int(rng.choice([0, 7, 90])),
-            "min_expected_profit": float(rng.choice([0.0, 0.0, 0.01, -1.0])),
+            "min_expected_profit": float(rng.choice([0.0, 0.0, 0.01])),
             "stacking": str(rng.choice(["exclusive", "best-of", "additive"])),
             "max_total_share": float(rng.choice([0.0, 0.1, 0.3])),
             "pinned": some(rng, ["P00005", "P0001?"]),

@@ -116,9 +116,12 @@ def test_the_same_question_gives_the_same_answer_and_the_moment_only_its_dates(
         later = shop_bundle.as_of + timedelta(days=400)
         old = recommend(shop_bundle, shop_policy, SlateRequest(customer_id=customer), later)
         assert one == two
-        assert [replace(offer, valid_until=one.offers[0].valid_until) for offer in old.offers] == list(
-            one.offers
-        )
+        same = one.offers[0].valid_until
+        assert [
+            replace(offer, valid_until=same, offer_id=new.offer_id)
+            for offer, new in zip(old.offers, one.offers, strict=True)
+        ] == list(one.offers)
+        assert not {offer.offer_id for offer in old.offers} & {offer.offer_id for offer in one.offers}
 
 
 @pytest.mark.parametrize("customer_id", [None, "nobody-we-know"])

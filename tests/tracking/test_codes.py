@@ -411,14 +411,18 @@ def test_uses_are_counted_by_incentive_and_by_customer(ledger: Ledger) -> None:
     assert redemptions_of(ledger, []).tolist() == []
 
 
+def offer_of(kind: str) -> dict[str, Any]:
+    """As a slate has it; a title may hold anything."""
+    code = {"event": "birthday", "for_you": "similar-customers"}[kind]
+    return {"kind": kind, "title": 'a "code":"birthday"', "reason": {"code": code}}
+
+
 def test_event_offers_and_messages_of_a_campaign_are_counted_but_for_the_run_itself(ledger: Ledger) -> None:
     day = date(2026, 3, 10)
 
     def sent(name: str, unit: str, kind: str, **more: Any) -> Decision:
         run: dict[str, Any] = {"campaign": "c", "run_on": day} | more
-        return Decision(
-            name, unit, "treated", NOON, "b1", [{"kind": kind, "title": 'a "kind":"event"'}], **run
-        )
+        return Decision(name, unit, "treated", NOON, "b1", [offer_of(kind)], **run)
 
     ledger.record_decisions(
         [

@@ -38,7 +38,7 @@ class Lately:
         """The request with what its customer did since the bundle was made, and the draw that varies the depth of
         their discounts.
 
-        The draw is the same for as long as the bundle serves: a page that is loaded twice shows the same price.
+        The draw is the same for as long as an offer is valid: whoever loads the page again sees the same price.
         """
         sold, uses = self._of_all(bundle, menu, now)
         request = replace(request, sold=sold, used=uses)
@@ -55,8 +55,12 @@ class Lately:
             used_by=_named(limited, used_by(self._ledger, [unit], limited)[0]) if limited else {},
             event_made=bool(event_made(self._ledger, [unit], now, message=False)[0]),
             explore=True,
-            draw=float(hash_share(f"{self._settings.seed}:{bundle.bundle_id}", [unit])[0]),
+            draw=self._draw(unit, now),
         )
+
+    def _draw(self, unit: str, now: datetime) -> float:
+        span = now.astimezone(self._settings.zone).date().toordinal() // self._settings.offers.valid_days
+        return float(hash_share(f"{self._settings.seed}:{span}", [unit])[0])
 
     def _of_all(
         self, bundle: Status, menu: Menu | None, now: datetime

@@ -124,7 +124,7 @@ class OfferSettings(Section):
     repurchase_days: NotNegative = 7
     win_back_levels: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.05, 0.10, 0.15)
     valid_days: Positive = 14
-    min_expected_profit: float = 0.0
+    min_expected_profit: Annotated[float, Field(ge=0)] = 0.0
     exclude: Exclude = Exclude()
     stacking: Literal["exclusive", "best-of", "additive"] = "best-of"
     max_total_share: Share = 0.3

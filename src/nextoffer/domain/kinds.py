@@ -50,6 +50,7 @@ RULE_DROPS: tuple[str, ...] = (
 # The same for each incentive a candidate could carry; a candidate none of whose incentives passes has the code of
 # its last one standing.
 OPTION_DROPS: tuple[str, ...] = (
+    "no-gift",
     "margin-floor",
     "minimum-order",
     "already-discounted",

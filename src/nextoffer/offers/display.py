@@ -133,7 +133,13 @@ def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: in
         request.seen,
     )
     given = menu.wire(incentive)  # what a code stands for: with other terms it is another offer
-    names = (bundle.bundle_id, request.customer_id or "", kind, product_id or "", menu.name[incentive])
+    names = (
+        str(period(policy, shown.now)),
+        request.customer_id or "",
+        kind,
+        product_id or "",
+        menu.name[incentive],
+    )
     return Offer(
         offer_id=_offer_id(*names, *given.values(), *((policy.rules.name[rule],) if rule >= 0 else ())),
         kind=kind,
@@ -154,6 +160,12 @@ def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: in
         rule=policy.rules.name[rule] if rule >= 0 else None,
         terms=terms_of(slates.terms[at]) if request.explain else None,
     )
+
+
+def period(policy: Policy, now: datetime) -> int:
+    """Which of the spans of `valid_days` a moment falls into: within one an offer is the same offer, with one code,
+    however many bundles come and go."""
+    return now.astimezone(policy.zone).date().toordinal() // policy.valid_days
 
 
 def valid_until(shown: Shown, incentive: int, rule: int) -> datetime:

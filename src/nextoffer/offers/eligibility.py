@@ -9,7 +9,7 @@ import numpy as np
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.domain.arrays import Bools, Ints, ranges
-from nextoffer.domain.kinds import DROP, KIND
+from nextoffer.domain.kinds import DROP, KIND, REASON
 from nextoffer.domain.offers import Candidates
 from nextoffer.offers.choosing import Context, Policy
 from nextoffer.offers.incentives import Deal, meets_floor
@@ -137,8 +137,9 @@ def returned(q: Question) -> Bools:
 
 
 def once_a_year(q: Question) -> Bools:
-    """A birthday or an anniversary was remembered within the year."""
-    return np.asarray(q.customers(q.context.event_made) & (q.candidates.kind == KIND["event"]))
+    """A birthday or an anniversary was remembered within the year; points may expire more often."""
+    occasion = (q.candidates.kind == KIND["event"]) & (q.candidates.reason != REASON["points-expire"])
+    return np.asarray(q.customers(q.context.event_made) & occasion)
 
 
 def in_cart(q: Question) -> Bools:
@@ -222,7 +223,34 @@ def quota(q: Question, option: Option) -> Bools:
     return np.asarray((most >= 0) & (used >= most))
 
 
+def no_gift(q: Question, option: Option) -> Bools:
+    """The gift is not there to be given: not known, hidden, restricted, excluded or out of stock."""
+    menu = q.policy.menu
+    if not any(menu.gift):
+        return np.zeros(len(option.incentive), dtype=bool)
+    catalogue, stock = q.bundle.catalogue, q.context.stock
+    stock = catalogue.stock if stock is None else stock
+    rows = [-1 if gift is None else q.bundle.product_row(gift) for gift in menu.gift]
+    gone = np.array(
+        [
+            gift is not None
+            and (
+                row < 0
+                or bool(
+                    catalogue.hidden[row]
+                    | catalogue.restricted[row]
+                    | q.shelf.excluded[row]
+                    | (stock[row] <= 0)
+                )
+            )
+            for gift, row in zip(menu.gift, rows, strict=True)
+        ]
+    )
+    return np.asarray(gone[option.incentive])
+
+
 OPTION_RULES: tuple[tuple[str, OptionRule], ...] = (
+    ("no-gift", no_gift),
     ("margin-floor", margin_floor),
     ("minimum-order", minimum_order),
     ("already-discounted", already_discounted),

@@ -80,7 +80,9 @@ def drawable(choice: Choice) -> Ints:
     if choice.question.policy.stacking == "best-of":
         return choice.fails
     owner = np.repeat(np.arange(len(choice.best)), np.diff(choice.start))
-    dearer = choice.option.deal.saved > choice.option.deal.saved[choice.best][owner]
+    saved, incentive = choice.option.deal.saved, choice.option.incentive
+    dearer = saved > saved[choice.best][owner]
+    dearer |= (incentive > 0) & (incentive[choice.best] == 0)[owner]
     return np.where((choice.fails < 0) & dearer, DROP["stacking"], choice.fails)
 
 
@@ -201,7 +203,8 @@ def _beyond(group: Ints, n: int) -> Ints:
 def _in_order(choice: Choice, rows: Ints) -> Ints:
     """Rows by customer, those of most merit first; ties by product, then kind."""
     c = choice.question.candidates
-    return rows[np.lexsort((c.kind[rows], c.product[rows], -choice.merit[rows], c.customer[rows]))]
+    tie = c.product[rows].astype(np.int64) * len(KINDS) + c.kind[rows]
+    return rows[np.lexsort((tie, -choice.merit[rows], c.customer[rows]))]
 
 
 def _stacked(choice: Choice, line: Ints) -> Choice:

@@ -60,6 +60,8 @@ def recommend(
 
     A customer the bundle does not know, and a visitor, get what the context suggests, else what is popular.
     """
+    if request.customer_id is None:
+        policy = _without_incentives(policy)
     row = bundle.customer_row(request.customer_id)
     cart = _rows(bundle, request.cart)
     viewed = _rows(bundle, request.viewed)
@@ -70,6 +72,8 @@ def recommend(
     if by_hand is not None:
         here = allowed_here(by_hand, "email" if request.contact else "site", request.placement)
         picked = reached(by_hand, np.array([row]), here)
+        if request.customer_id is None:
+            picked = picked.take(policy.rules.incentive[picked.rule] == 0)
         candidates = Candidates.concat([candidates, _moved(bundle, moment, row, picked)])
     placement = policy.placements.get(request.placement or "", _ANYWHERE)
     context = Context(
@@ -96,6 +100,12 @@ def recommend(
     if choice.drawn is not None:
         slate = replace(slate, propensities=propensities(choice, 1)[0])
     return replace(slate, dropped=dropped(shown, slates)) if request.explain else slate
+
+
+def _without_incentives(policy: Policy) -> Policy:
+    """A visitor may be anybody, as often as they like: what is given is given to customers."""
+    kinds = policy.menu.kinds & (np.arange(len(policy.menu)) == 0)[:, None]
+    return replace(policy, menu=replace(policy.menu, kinds=kinds))
 
 
 def _moved(bundle: Bundle, moment: Moment, row: int, picked: Candidates) -> Candidates:

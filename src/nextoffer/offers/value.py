@@ -96,40 +96,59 @@ def buyers(q: Question) -> Buyer:
 
 def value(q: Question, option: Option, buyer: Buyer) -> Valued:
     """Expected incremental profit of each option, with its terms."""
-    menu, beliefs, plain = q.policy.menu, q.policy.beliefs, _plain(q, buyer)
-    at, incentive, deal = option.candidate, option.incentive, option.deal
-    customer, kind = q.candidates.customer[at], q.candidates.kind[at]
-    scale, whole = 10.0**q.bundle.catalogue.digits, menu.basket[incentive]
-    p_buy, p_any, before, basket, margin, own, order = (column[at] for column in plain)
-    some = q.candidates.product[at] >= 0
-    saved, cost = deal.saved / scale, deal.cost / scale
-    depth = saved / np.maximum(np.maximum(basket, deal.price / scale), 1e-9)
-
-    delta = beliefs.order[kind] + beliefs.order_per_tenth[kind] * 10.0 * depth
+    menu, beliefs, at = q.policy.menu, q.policy.beliefs, option.candidate
+    plain = _plain(q, buyer)
+    p_any, before, p_buy = plain.p_any[at], plain.before[at], plain.p_buy[at]
+    delta, lift = plain.order[at], plain.lift[at]
+    given = np.flatnonzero(option.incentive)
+    if len(given):
+        more, times = _incentive(q, option, plain, given)
+        delta[given] += more
+        lift[given] *= times
     if beliefs.measured is not None:
-        segment = buyer.segment[customer]
-        delta = delta * np.where(segment >= 0, beliefs.measured[kind, segment, incentive], 1.0)
-    caused = np.minimum(delta * buyer.pull[customer], MAX_DELTA) * (1.0 - p_any)
-    lift = beliefs.odds[kind] * np.exp(np.log(beliefs.odds_per_tenth)[kind] * (10.0 * _off(q, option)))
-    after = lift * before / (1.0 - before + lift * before)
-    p_offer = (p_any + caused) * after
+        kind, segment = q.candidates.kind[at], buyer.segment[q.candidates.customer[at]]
+        delta = delta * np.where(segment >= 0, beliefs.measured[kind, segment, option.incentive], 1.0)
+    caused = np.minimum(delta * plain.pull[at], MAX_DELTA) * (1.0 - p_any)
+    odds = lift * before
+    p_order = p_any + caused
+    p_offer = p_order * (odds / (1.0 - before + odds))
 
-    used = np.where(whole, p_any + caused, p_offer) * cost
+    used = np.where(menu.basket[option.incentive], p_order, p_offer) * option.deal.cost
+    used /= 10.0**q.bundle.catalogue.digits
     terms = np.empty((len(TERMS), len(at)))
-    terms[0] = (p_offer - p_buy) * margin
-    terms[1] = np.where(some, caused * np.maximum(order - before * margin, 0.0), 0.0)
-    terms[2] = caused * buyer.later[customer] * order
-    terms[3] = -caused * order * beliefs.moved_share * own
+    terms[0] = (p_offer - p_buy) * plain.margin[at]
+    terms[1] = caused * plain.rest[at]
+    terms[2] = caused * plain.later[at]
+    terms[3] = caused * plain.moved[at]
     terms[4] = -used
     terms[5] = -q.policy.contact_cost if q.context.contact else 0.0
     return Valued(p_offer, terms.T, used, terms.sum(axis=0))
 
 
-def _plain(q: Question, buyer: Buyer) -> tuple[Floats, ...]:
-    """What an incentive does not change, (n,) per candidate: p_buy, P(any order), the share of orders that hold the
-    product, the value of a usual order, the product's margin, P(an order of their own soon), a usual order's margin."""
-    candidates, shelf = q.candidates, q.shelf
-    customer, product = candidates.customer, candidates.product
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plain:
+    """What an incentive does not change, (n,) per candidate; money in currency units.
+
+    p_buy, p_any (any order), before (share of orders that hold the product), margin (of the product); what a caused
+    order brings: rest (of its basket), later, moved (negative); order and lift as without incentive; pull; basket.
+    """
+
+    p_buy: Floats
+    p_any: Floats
+    before: Floats
+    margin: Floats
+    rest: Floats
+    later: Floats
+    moved: Floats
+    order: Floats
+    lift: Floats
+    pull: Floats
+    basket: Floats
+
+
+def _plain(q: Question, buyer: Buyer) -> _Plain:
+    candidates, shelf, beliefs = q.candidates, q.shelf, q.policy.beliefs
+    customer, product, kind = candidates.customer, candidates.product, candidates.kind
     basket, p_buy = buyer.basket[customer], candidates.p_buy.astype(np.float64)
     some, order = product >= 0, basket * shelf.margin_share
     scale = 10.0**q.bundle.catalogue.digits
@@ -137,12 +156,29 @@ def _plain(q: Question, buyer: Buyer) -> tuple[Floats, ...]:
     p_any = np.maximum(buyer.p_any[customer], p_buy)
     before = np.where(some, p_buy / np.maximum(p_any, 1e-12), 1.0)
     own = 1.0 - (1.0 - p_any) ** (MOVED_DAYS / q.bundle.knowledge.horizon_days)
-    return p_buy, p_any, before, basket, margin, own, order
+    return _Plain(
+        p_buy=p_buy,
+        p_any=p_any,
+        before=before,
+        margin=margin,
+        rest=np.where(some, np.maximum(order - before * margin, 0.0), 0.0),
+        later=buyer.later[customer] * order,
+        moved=-beliefs.moved_share * own * order,
+        order=beliefs.order[kind],
+        lift=beliefs.odds[kind],
+        pull=buyer.pull[customer],
+        basket=basket,
+    )
 
 
-def _off(q: Question, option: Option) -> Floats:
-    """The share of its price that the product itself gets cheaper by."""
-    menu, deal = q.policy.menu, option.deal
-    percent = np.where(menu.type == TYPE["percent"], menu.millionths / MILLION, 0.0)[option.incentive]
-    own = (deal.price - deal.final) / np.maximum(deal.price, 1)
-    return np.where(menu.basket[option.incentive], percent, own)
+def _incentive(q: Question, option: Option, plain: _Plain, rows: Ints) -> tuple[Floats, Floats]:
+    """What options that carry an incentive add to the chance of causing an order, and multiply the odds with."""
+    menu, beliefs, deal = q.policy.menu, q.policy.beliefs, option.deal
+    at, incentive, price = option.candidate[rows], option.incentive[rows], deal.price[rows]
+    kind, whole = q.candidates.kind[at], menu.basket[incentive]
+    scale = 10.0**q.bundle.catalogue.digits
+    depth = deal.saved[rows] / np.maximum(np.maximum(plain.basket[at] * scale, price), 1e-9 * scale)
+    percent = np.where(menu.type == TYPE["percent"], menu.millionths / MILLION, 0.0)[incentive]
+    off = np.where(whole, percent, (price - deal.final[rows]) / np.maximum(price, 1))
+    more = 10.0 * beliefs.order_per_tenth[kind] * depth
+    return more, np.exp(10.0 * np.log(beliefs.odds_per_tenth)[kind] * off)

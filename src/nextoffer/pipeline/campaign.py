@@ -28,7 +28,7 @@ from nextoffer.errors import CampaignError
 from nextoffer.offers.display import segment_of
 from nextoffer.pipeline.analysis import OpenShop
 from nextoffer.pipeline.audience import NOBODY, People, Run, left_out, people_of, rows_of
-from nextoffer.pipeline.deciding import decide_run
+from nextoffer.pipeline.deciding import Spending, decide_run
 from nextoffer.pipeline.workspace import Progress, quiet
 from nextoffer.plugins import channels
 from nextoffer.tracking.ledger import Ledger
@@ -39,7 +39,8 @@ from nextoffer.tracking.schema import TREATED, Decision
 class ExportReport:
     """What an export wrote, and how many customers it left out for which cause (the first that holds).
 
-    `cost_at_most`: the incentives taken off products' prices, if every offer in the file is used once.
+    `cost_at_most`: the incentives taken off products' prices, if every offer in the file is used once. `spending` is
+    what they are expected to cost and how a budget was spent; None where a run is repeated.
     """
 
     campaign: str
@@ -51,6 +52,7 @@ class ExportReport:
     left_out: dict[str, int]
     repeated: bool
     cost_at_most: float
+    spending: Spending | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""
@@ -79,11 +81,11 @@ def export(
     # Of two exports at once the second waits: it would decide a run twice, or write to a customer over a cap.
     with locked(shop.settings.work_dir / ".export"):
         decisions = ledger.decisions_of_run(name, run.run_on)
-        repeated, starved = bool(decisions), NOBODY
+        repeated, starved, spending = bool(decisions), NOBODY, None
         if not repeated:
             progress("offers")
             decided = decide_run(run, ledger, people)
-            decisions, starved = decided.decisions, decided.starved
+            decisions, starved, spending = decided.decisions, decided.starved, decided.spending
             progress("ledger")
             ledger.record_decisions(decisions)  # one transaction: a run is recorded whole or not at all
     progress("file")
@@ -99,6 +101,7 @@ def export(
         left_out=left_out(run, ledger, people, decisions, starved, refused),
         repeated=repeated,
         cost_at_most=float(sum(_savings(messages), Decimal(0))),
+        spending=spending,
     )
 
 

@@ -14,12 +14,13 @@ import pyarrow as pa
 from nextoffer.domain.arrays import Floats, Ints
 from nextoffer.domain.kinds import DROP, KIND
 from nextoffer.domain.offers import Candidates, Slate, SlateRequest, Slates, offer_json
+from nextoffer.offers.budget import Allocation
 from nextoffer.offers.by_hand import allowed
 from nextoffer.offers.by_hand import candidates as reached
 from nextoffer.offers.choosing import Context
 from nextoffer.offers.display import Shown, displayed, propensities
 from nextoffer.offers.ranking import Choice, decide, slates_of
-from nextoffer.offers.spending import decide_within
+from nextoffer.offers.spending import decide_within, spent
 from nextoffer.pipeline.audience import People, Run, contacts_of, ids_of
 from nextoffer.tracking.counts import used, used_by
 from nextoffer.tracking.grants import grants_of, with_codes
@@ -28,12 +29,36 @@ from nextoffer.tracking.reach import event_made
 from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision
 
 
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a run's incentives are expected to cost, in currency; both groups are counted, as both are decided on.
+
+    With a `budget`, `gap` is the share of the best there is that its allocation may have missed, and `multiplier`
+    what the last unit of it earned.
+    """
+
+    expected_cost: float
+    budget: float | None = None
+    gap: float | None = None
+    multiplier: float | None = None
+
+    def told(self, currency: str) -> str:
+        """One line for whoever pays."""
+        cost = f"incentives are expected to cost {self.expected_cost:,.2f} {currency}"
+        if self.budget is None:
+            return cost
+        least = 1.0 - (self.gap or 0.0)
+        return f"{cost} of a budget of {self.budget:,.2f}, spent at least {least:.1%} as well as can be"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Decided:
-    """The decisions of a run, of both groups, and the bundle rows of customers whose offers the budget dropped."""
+    """The decisions of a run, of both groups, the bundle rows of customers whose offers the budget dropped, and what
+    it is expected to cost."""
 
     decisions: list[Decision]
     starved: Ints
+    spending: Spending
 
 
 def decide_run(run: Run, ledger: Ledger, people: People) -> Decided:
@@ -45,9 +70,9 @@ def decide_run(run: Run, ledger: Ledger, people: People) -> Decided:
     rows = people.askable()
     ids = ids_of(run.shop, rows)
     if not ids:
-        return Decided([], rows)
+        return Decided([], rows, Spending(0.0))
     held_out = ledger.assign(run.shop.settings.experiment, ids, run.now)
-    choice = _choice(run, ledger, rows, ids)
+    choice, allocation = _choice(run, ledger, rows, ids)
     slates = slates_of(choice)
     asked = zip(
         ids,
@@ -63,10 +88,19 @@ def decide_run(run: Run, ledger: Ledger, people: People) -> Decided:
             slate = _slate(run, row, unit, locale, slates, place)
             made.append(_decision(run, unit, held, slate, chances))
     without = np.setdiff1d(slates.dropped_customer[slates.dropped_reason == DROP["budget"]], slates.customer)
-    return Decided(_with_codes(run, ledger, made), rows[without])
+    return Decided(_with_codes(run, ledger, made), rows[without], _spending(run, choice, allocation))
 
 
-def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> Choice:
+def _spending(run: Run, choice: Choice, allocation: Allocation | None) -> Spending:
+    cost = round(spent(choice), 4)
+    if allocation is None or run.campaign.budget is None:
+        return Spending(cost)
+    return Spending(
+        cost, float(run.campaign.budget), round(allocation.gap, 6), round(allocation.multiplier, 4)
+    )
+
+
+def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> tuple[Choice, Allocation | None]:
     """Everybody's offers at once: a budget is spent where it earns most."""
     shop, campaign, menu = run.shop, run.campaign, run.shop.policy.menu
     contacts = contacts_of(run, ledger, ids)
@@ -90,10 +124,8 @@ def _choice(run: Run, ledger: Ledger, rows: Ints, ids: Sequence[str]) -> Choice:
         here = allowed(shop.by_hand, run.channel.name, campaign=run.name)
         candidates = Candidates.concat([candidates, reached(shop.by_hand, rows, here)])
     if campaign.budget is None:
-        return decide(shop.bundle, rows, candidates, shop.policy, context)
-    budget = float(campaign.budget)
-    choice, _ = decide_within(shop.bundle, rows, candidates, shop.policy, context, budget)
-    return choice
+        return decide(shop.bundle, rows, candidates, shop.policy, context), None
+    return decide_within(shop.bundle, rows, candidates, shop.policy, context, float(campaign.budget))
 
 
 def _stock(run: Run, ledger: Ledger) -> Floats | None:

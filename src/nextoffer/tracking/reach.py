@@ -16,7 +16,9 @@ from nextoffer.tracking.schema import decisions, to_micros
 
 ONE_OCCASION = timedelta(days=30)  # a birthday and the week before it, or points until they are lost
 YEAR = timedelta(days=340)  # less than the time from one birthday's last day to the next one's first
-_EVENT = '%"kind":"event"%'  # as orjson writes it
+# as orjson writes offers; points may expire more often than once a year
+_EVENT = '%"kind":"event"%'
+_OCCASIONS = tuple(f'%"code":"{code}"%' for code in ("birthday", "anniversary", "hand-picked"))
 
 
 def messages_of(ledger: Written, campaign: str, unit_ids: Sequence[str], except_run_on: date) -> Ints:
@@ -56,7 +58,10 @@ def event_made(
     if message:
         earlier = or_(earlier, decisions.c.campaign.is_not(None))
     query = select(decisions.c.unit_id, func.count(1)).where(
-        decisions.c.at >= to_micros(now - YEAR), earlier, decisions.c.slate.like(_EVENT)
+        decisions.c.at >= to_micros(now - YEAR),
+        earlier,
+        decisions.c.slate.like(_EVENT),
+        or_(*map(decisions.c.slate.like, _OCCASIONS)),
     )
     if except_run is not None:
         campaign, run_on = except_run
