@@ -12,16 +12,16 @@ from nextoffer.domain.arrays import Bools
 
 # In the order they are asked. What the shop can mend by mapping a column comes first.
 ADVICE: Final[Mapping[str, str]] = {
-    "no_email": "map `email` under [history.customers]",
-    "no_phone": "map `phone` under [history.customers]",
-    "no_push_token": "map `push_token` under [history.customers]",
-    "no_address": "map the channel's address columns under [history.customers]",
+    "no_email": "they have none, or `email` is not mapped under [history.customers]",
+    "no_phone": "they have none, or `phone` is not mapped under [history.customers]",
+    "no_push_token": "they have none, or `push_token` is not mapped under [history.customers]",
+    "no_address": "they have none, or the channel's address columns are not mapped under [history.customers]",
     "invalid_email": "correct the addresses in your customer table",
     "invalid_phone": "correct the numbers in your customer table; they need their country's code",
     "invalid_push_token": "correct the tokens in your customer table",
     "invalid_address": "correct the addresses in your customer table",
-    "no_consent": "map the channel's consent (`consent_email`, `consent_push`, `consent_ads`) under "
-    "[history.customers]; an empty consent is a no",
+    "no_consent": "they have not agreed, or the channel's consent (`consent_email`, `consent_push`, `consent_ads`) "
+    "is not mapped under [history.customers]; an empty consent is a no",
     "quiet_hours": "it is a quiet hour in the shop's time zone: see [contact] quiet_hours",
     "other_segment": "the campaign names other segments",
     "holdout": "they get no offers, so that uplift can be measured",
