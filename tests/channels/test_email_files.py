@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.channels.conftest import BASKET, OFFER
 
 from nextoffer.channels.cells import cut_bytes, safe_cell
 from nextoffer.channels.channel import Message
@@ -22,38 +23,6 @@ from nextoffer.channels.email import EMAIL, FORMATS, are_emails, write
 from nextoffer.config import Campaign
 from nextoffer.domain.offers import Offer, Reason, Slate
 from nextoffer.errors import CampaignError
-
-OFFER = Offer(
-    offer_id="o1",
-    kind="win_back",
-    product_id="85123A",
-    title="White hanging heart",
-    url="https://shop.example/p/85123A",
-    image_url="https://shop.example/i/85123A.jpg",
-    list_price="2.55",
-    final_price="2.30",
-    incentive={"type": "percent", "value": "10", "min_order": "30.00"},
-    incentive_text="10% off",
-    code="BACK10",
-    valid_until=datetime(2026, 12, 6, 23, 59, 59, tzinfo=ZoneInfo("Europe/London")),
-    p_buy=0.1,
-    expected_profit=0.4,
-    reason=Reason("we-miss-you", "It has been 90 days, here is 10% off."),
-)
-
-
-BASKET = replace(
-    OFFER,
-    kind="event",
-    product_id=None,
-    title="£5.00 off the whole order",
-    url=None,
-    image_url=None,
-    list_price=None,
-    final_price=None,
-    incentive={"type": "amount", "value": "5.00", "scope": "basket", "min_order": "30.00"},
-    incentive_text="£5.00 off the whole order",
-)
 
 
 def row(

@@ -14,6 +14,7 @@ from nextoffer.config import Settings
 from nextoffer.domain.arrays import Ints
 from nextoffer.domain.menu import Menu
 from nextoffer.domain.offers import SlateRequest
+from nextoffer.offers.display import period
 from nextoffer.tracking.counts import used, used_by
 from nextoffer.tracking.holdout import hash_share
 from nextoffer.tracking.queries import left_behind
@@ -59,7 +60,7 @@ class Lately:
         )
 
     def _draw(self, unit: str, now: datetime) -> float:
-        span = now.astimezone(self._settings.zone).date().toordinal() // self._settings.offers.valid_days
+        span = period(now, self._settings.zone, self._settings.offers.valid_days)
         return float(hash_share(f"{self._settings.seed}:{span}", [unit])[0])
 
     def _of_all(

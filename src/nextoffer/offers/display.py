@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -134,7 +135,7 @@ def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: in
     )
     given = menu.wire(incentive)  # what a code stands for: with other terms it is another offer
     names = (
-        str(period(policy, shown.now)),
+        str(period(shown.now, policy.zone, policy.valid_days)),
         request.customer_id or "",
         kind,
         product_id or "",
@@ -162,10 +163,10 @@ def _offer(shown: Shown, row: int, request: SlateRequest, slates: Slates, at: in
     )
 
 
-def period(policy: Policy, now: datetime) -> int:
+def period(now: datetime, zone: ZoneInfo, valid_days: int) -> int:
     """Which of the spans of `valid_days` a moment falls into: within one an offer is the same offer, with one code,
     however many bundles come and go."""
-    return now.astimezone(policy.zone).date().toordinal() // policy.valid_days
+    return now.astimezone(zone).date().toordinal() // valid_days
 
 
 def valid_until(shown: Shown, incentive: int, rule: int) -> datetime:

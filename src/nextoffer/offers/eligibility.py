@@ -226,26 +226,14 @@ def quota(q: Question, option: Option) -> Bools:
 def no_gift(q: Question, option: Option) -> Bools:
     """The gift is not there to be given: not known, hidden, restricted, excluded or out of stock."""
     menu = q.policy.menu
-    if not any(menu.gift):
-        return np.zeros(len(option.incentive), dtype=bool)
+    if not any(menu.gift) or not len(q.bundle.catalogue):
+        return np.asarray(np.array([gift is not None for gift in menu.gift])[option.incentive])
     catalogue, stock = q.bundle.catalogue, q.context.stock
     stock = catalogue.stock if stock is None else stock
-    rows = [-1 if gift is None else q.bundle.product_row(gift) for gift in menu.gift]
-    gone = np.array(
-        [
-            gift is not None
-            and (
-                row < 0
-                or bool(
-                    catalogue.hidden[row]
-                    | catalogue.restricted[row]
-                    | q.shelf.excluded[row]
-                    | (stock[row] <= 0)
-                )
-            )
-            for gift, row in zip(menu.gift, rows, strict=True)
-        ]
-    )
+    rows = np.array([-1 if gift is None else q.bundle.product_row(gift) for gift in menu.gift])
+    gone = (rows < 0) | catalogue.hidden[rows] | catalogue.restricted[rows]
+    gone |= q.shelf.excluded[rows] | (stock[rows] <= 0)
+    gone &= np.array([gift is not None for gift in menu.gift])
     return np.asarray(gone[option.incentive])
 
 
