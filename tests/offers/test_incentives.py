@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from nextoffer.bundle.bundle import Bundle
 from nextoffer.config import IncentiveTerms, Settings
+from nextoffer.domain.kinds import DROP
 from nextoffer.domain.menu import Menu
-from nextoffer.offers.choosing import Policy
+from nextoffer.offers.choosing import NOTHING, Policy
 from nextoffer.offers.incentives import Deal, deals, final_price, meets_floor
+from nextoffer.offers.ranking import decide
 from nextoffer.offers.shelf import Shelf, shelf_of
 
 CENTS = st.integers(0, 10**9)
@@ -181,3 +183,28 @@ def test_without_configured_levels_there_is_no_discount(shop_settings: Settings)
         "percent 10",
         "percent 15",
     ]
+
+
+@pytest.mark.parametrize("gone", ["hidden", "restricted", "sold out", "unknown", None])
+def test_a_gift_is_given_only_where_it_is_there(
+    gone: str | None, shop_settings: Settings, shop_bundle: Bundle
+) -> None:
+    """The same candidates, their gift there or not: nothing else decides."""
+    n = len(shop_bundle.catalogue)
+    here: dict[str, np.ndarray] = {"hidden": np.zeros(n, bool), "restricted": np.zeros(n, bool)}
+    here["stock"] = np.full(n, np.nan)
+    if gone in ("hidden", "restricted"):
+        here[gone][0] = True
+    if gone == "sold out":
+        here["stock"][0] = 0.0
+    bundle = replace(shop_bundle, catalogue=replace(shop_bundle.catalogue, **here))
+    product = "no such product" if gone == "unknown" else bundle.catalogue.ids.text(0)
+    terms = {"mug": IncentiveTerms(type="gift", product=product, kinds=("win_back",))}
+    policy = Policy.of(shop_settings.model_copy(update={"incentives": terms}))
+    rows = np.arange(len(bundle.knowledge.customers))
+
+    choice = decide(bundle, rows, bundle.candidates.batch(rows), policy, NOTHING)
+
+    carries = choice.option.incentive == policy.menu.name.index("mug")
+    assert carries.any()
+    assert (choice.fails[carries] == DROP["no-gift"]).all() == (gone is not None)
