@@ -15,6 +15,7 @@ from nextoffer.bundle.bundle import Bundle
 from nextoffer.config import IncentiveTerms, Settings
 from nextoffer.domain.kinds import DROP
 from nextoffer.domain.menu import Menu
+from nextoffer.errors import ConfigError
 from nextoffer.offers.choosing import NOTHING, Policy
 from nextoffer.offers.incentives import Deal, deals, final_price, meets_floor
 from nextoffer.offers.ranking import decide
@@ -208,3 +209,15 @@ def test_a_gift_is_given_only_where_it_is_there(
     carries = choice.option.incentive == policy.menu.name.index("mug")
     assert carries.any()
     assert (choice.fails[carries] == DROP["no-gift"]).all() == (gone is not None)
+
+
+@pytest.mark.parametrize(("currency", "amount"), [("EUR", "5.005"), ("JPY", "0.4"), ("KWD", "1.2345")])
+def test_money_finer_than_the_currency_is_refused_not_rounded(
+    currency: str, amount: str, shop_settings: Settings
+) -> None:
+    for terms in (
+        IncentiveTerms(type="amount", value=Decimal(amount)),
+        IncentiveTerms(type="percent", value=Decimal(10), min_order=Decimal(amount)),
+    ):
+        with pytest.raises(ConfigError, match=f"{currency} has .* decimals, but it is {amount}"):
+            Menu.of(shop_settings.model_copy(update={"currency": currency, "incentives": {"it": terms}}))

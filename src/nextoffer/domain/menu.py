@@ -12,7 +12,8 @@ import numpy as np
 from nextoffer.config import Incentive, IncentiveTerms, Settings
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.kinds import INCENTIVES, KINDS
-from nextoffer.domain.money import to_minor, to_wire
+from nextoffer.domain.money import minor_digits, to_minor, to_wire
+from nextoffer.errors import ConfigError
 
 TYPE = {name: code for code, name in enumerate(INCENTIVES)}
 MILLION = 1_000_000  # discounts are counted in millionths, so that no binary fraction decides over a cent
@@ -118,6 +119,7 @@ def _none() -> dict[str, Any]:
 
 
 def _row(name: str, terms: IncentiveTerms, currency: str, point_value: Decimal) -> dict[str, Any]:
+    _refuse_finer(name, terms, currency)
     kind: Incentive = terms.type
     value = terms.value or Decimal(0)
     money = value * point_value if kind == "points" else value
@@ -138,6 +140,26 @@ def _row(name: str, terms: IncentiveTerms, currency: str, point_value: Decimal) 
         "per_customer": terms.max_per_customer or -1,
         "kinds": np.array([kind in terms.kinds for kind in KINDS]),
     }
+
+
+def _refuse_finer(name: str, terms: IncentiveTerms, currency: str) -> None:
+    """Money finer than the currency would be rounded, and nobody told.
+
+    Raises
+    ------
+    ConfigError : an amount has more decimals than the currency
+    """
+    money = {"min_order": terms.min_order, "cost": terms.cost}
+    if terms.type not in ("percent", "points"):
+        money["value"] = terms.value
+    digits = minor_digits(currency)
+    faults = [
+        f"{key}: {currency} has {digits} decimals, but it is {amount}"
+        for key, amount in money.items()
+        if amount is not None and amount.scaleb(digits) % 1
+    ]
+    if faults:
+        raise ConfigError(f"incentive {name!r}", faults)
 
 
 def _win_back(level: float) -> IncentiveTerms:
