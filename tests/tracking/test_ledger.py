@@ -19,7 +19,7 @@ from nextoffer.config import Experiment
 from nextoffer.errors import LedgerError
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.ledger import Ledger, open_ledger
-from nextoffer.tracking.schema import Decision, Event, Order
+from nextoffer.tracking.schema import SCHEMA_VERSION, Decision, Event, Order
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LONDON = ZoneInfo("Europe/London")
@@ -284,7 +284,9 @@ def test_a_newer_ledger_is_refused(url: str) -> None:
         connection.exec_driver_sql("UPDATE schema_version SET version = 99")
     ledger.close()
 
-    with pytest.raises(LedgerError, match=r"has format 99; this nextoffer reads up to 2. Upgrade nextoffer"):
+    with pytest.raises(
+        LedgerError, match=f"has format 99; this nextoffer reads up to {SCHEMA_VERSION}. Upgrade nextoffer"
+    ):
         open_ledger(url)
 
 

@@ -4,8 +4,10 @@ offers.toml -> the marketer's rules: `rules`.
 """
 
 from nextoffer.config.base import Channel, Incentive, Kind, Language, Section, Segment, nearest
+from nextoffer.config.experiments import Experiment, Trial
 from nextoffer.config.incentives import IncentiveTerms
 from nextoffer.config.load import load_settings, parse_settings, read_secrets
+from nextoffer.config.measuring import Measuring, Programme, ProgrammeTerms
 from nextoffer.config.priors import DEFAULT_PRIORS, Prior, Value
 from nextoffer.config.rules import Audience, Rule, inline_incentives, load_rules
 from nextoffer.config.sections import (
@@ -13,13 +15,11 @@ from nextoffer.config.sections import (
     Contact,
     EngineSettings,
     Exclude,
-    Experiment,
     Gate,
     History,
     Margin,
     OfferSettings,
     Placement,
-    Programme,
     Secrets,
     Settings,
     Source,
@@ -42,10 +42,12 @@ __all__ = [
     "Kind",
     "Language",
     "Margin",
+    "Measuring",
     "OfferSettings",
     "Placement",
     "Prior",
     "Programme",
+    "ProgrammeTerms",
     "Rule",
     "Secrets",
     "Section",
@@ -53,6 +55,7 @@ __all__ = [
     "Settings",
     "Source",
     "Texts",
+    "Trial",
     "Value",
     "inline_incentives",
     "load_rules",

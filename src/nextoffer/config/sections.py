@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -20,7 +19,9 @@ from nextoffer.config.base import (
     Share,
     nearest,
 )
+from nextoffer.config.experiments import Experiment, Trial
 from nextoffer.config.incentives import IncentiveTerms, is_taken
+from nextoffer.config.measuring import Measuring, Programme, ProgrammeTerms
 from nextoffer.config.priors import Value
 
 
@@ -61,14 +62,6 @@ class Margin(Section):
 
     default_share: Share = 0.3
     floor_share: Share = 0.05
-
-
-class Experiment(Section):
-    """The permanent holdout; a change of the share needs a new version."""
-
-    name: str = "always-on"
-    version: Positive = 1
-    holdout_share: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05
 
 
 class Campaign(Section):
@@ -174,14 +167,6 @@ class Gate(Section):
     tolerance: Share = 0.05
 
 
-class Programme(Section):
-    """What the loyalty programme costs and is meant to reach; `point_value` is what one point buys, in currency."""
-
-    costs: Annotated[float, Field(ge=0)] = 0.0
-    targets: dict[str, float] = {}
-    point_value: Money = Decimal("0.01")
-
-
 class Texts(Section):
     """The language of what people read where nobody says otherwise: reports, and customers without a locale."""
 
@@ -202,6 +187,7 @@ class Settings(Section):
     history: History
     margin: Margin = Margin()
     experiment: Experiment = Experiment()
+    experiments: dict[str, Trial] = {}
     campaigns: dict[str, Campaign] = {}
     incentives: dict[str, IncentiveTerms] = {}
     placements: dict[str, Placement] = {}
@@ -211,7 +197,9 @@ class Settings(Section):
     contact: Contact = Contact()
     gate: Gate = Gate()
     value: Value = Value()
+    measurement: Measuring = Measuring()
     programme: Programme = Programme()
+    programmes: dict[str, ProgrammeTerms] = {}
     texts: Texts = Texts()
 
     @field_validator("timezone")

@@ -18,7 +18,9 @@ from nextoffer.tracking import database, schema
 
 CHUNK = 5_000  # ids per query: well below every database's limit of parameters
 PULL = 50_000  # rows per Arrow batch
-_MOMENTS = frozenset({"at", "assigned_at", "rolled_back_at", "valid_from", "valid_until"})
+_MOMENTS = frozenset(
+    {"at", "assigned_at", "rolled_back_at", "valid_from", "valid_until", "registered_at", "received_at"}
+)
 
 
 def assigned(connection: Connection, experiment: Experiment, units: Sequence[str]) -> dict[str, str]:

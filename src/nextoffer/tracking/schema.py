@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text, UniqueConstraint
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TREATED, HOLDOUT = "treated", "holdout"
 
 metadata = MetaData()
@@ -27,6 +27,22 @@ assignments = Table(
     Column("unit_id", String, primary_key=True),
     Column("group", String, nullable=False),
     Column("assigned_at", BigInteger, nullable=False),
+    Column("stratum", String),  # the segment at that moment, if it was known
+)
+experiments = Table(  # the terms of an experiment when its first customer was assigned; never updated
+    "experiments",
+    metadata,
+    Column("experiment", String, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("terms", Text, nullable=False),
+    Column("registered_at", BigInteger, nullable=False),
+)
+identities = Table(  # the customer an anonymous visitor turned out to be
+    "identities",
+    metadata,
+    Column("visitor_id", String, primary_key=True),
+    Column("customer_id", String, primary_key=True),
+    Column("at", BigInteger, nullable=False),
 )
 decisions = Table(
     "decisions",
@@ -41,6 +57,7 @@ decisions = Table(
     Column("bundle_id", String),
     Column("slate", Text, nullable=False),
     Column("propensities", Text),
+    Column("withheld_by", String),  # name:version of the experiment that kept these offers back
     Index("decisions_of_run", "campaign", "run_on"),
     Index("decisions_of_unit", "unit_id", "at"),
 )
@@ -55,6 +72,7 @@ events = Table(
     Column("type", String, nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("payload", Text),
+    Column("received_at", BigInteger),
     Index("events_of_unit", "unit_id", "at"),
 )
 orders = Table(
@@ -67,6 +85,7 @@ orders = Table(
     Column("cost", BigInteger),
     Column("currency", String, nullable=False),
     Column("lines", Text, nullable=False),
+    Column("returns_of", String),  # the order these lines take back
     Index("orders_of_unit", "unit_id", "at"),
 )
 codes = Table(

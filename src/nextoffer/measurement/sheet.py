@@ -1,0 +1,56 @@
+"""A table of figures as every reader gets it: the terminal, the page, JSON and pandas draw the same sheet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nextoffer.domain.money import to_wire
+
+Format = Literal["text", "count", "money", "average", "number", "share", "change", "days", "date"]
+Cell = str | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its name for programs, its heading (an English text, to be said), and how its cells are written.
+
+    `money` cells are exact minor units, `average` cells minor units that need not be whole; `share` 0.1 reads 10 %,
+    `change` 0.5 reads +50 %. A cell that cannot be said is None.
+    """
+
+    name: str
+    heading: str
+    format: Format = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """One table of a report: (n rows) × (n columns) cells, and what must be known to read it."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+    def records(self, currency: str) -> list[dict[str, Any]]:
+        """The rows as JSON-able dictionaries: sums of money are decimal strings, averages numbers of currency."""
+        return [
+            {
+                column.name: plain(cell, column.format, currency)
+                for column, cell in zip(self.columns, row, strict=True)
+            }
+            for row in self.rows
+        ]
+
+
+def plain(cell: Cell, format: Format, currency: str) -> Cell:
+    """A cell as JSON holds it."""
+    if cell is None or isinstance(cell, str):
+        return cell
+    if format == "money":
+        return to_wire(round(cell), currency)
+    if format == "average":
+        return float(to_wire(round(cell * 100), currency)) / 100
+    return cell
