@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from nextoffer.domain.money import to_wire
 
-Format = Literal["text", "count", "money", "average", "number", "share", "change", "days", "date"]
+Format = Literal["text", "count", "money", "average", "number", "share", "change", "days", "date", "row"]
 Cell = str | int | float | None
 
 
@@ -16,7 +16,9 @@ class Column:
     """A column: its name for programs, its heading (an English text, to be said), and how its cells are written.
 
     `money` cells are exact minor units, `average` cells minor units that need not be whole; `share` 0.1 reads 10 %,
-    `change` 0.5 reads +50 %. A cell that cannot be said is None.
+    `change` 0.5 reads +50 %; `days` and `number` need not be whole; a `date` is "2026-05-01". A `row` column holds
+    another thing in each row (a list of KPIs): its cells are written as the sheet's `formats` say. A cell that
+    cannot be said is None; a `text` cell may be a text to be said.
     """
 
     name: str
@@ -26,22 +28,30 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One table of a report: (n rows) × (n columns) cells, and what must be known to read it."""
+    """One table of a report: (n rows) × (n columns) cells, and what must be known to read it.
+
+    `formats` : (n rows) how the cells of `row` columns are written; empty if there is no such column.
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
+    formats: tuple[Format, ...] = ()
+
+    def format(self, row: int, column: Column) -> Format:
+        """How the cell of a row and a column is written."""
+        return self.formats[row] if column.format == "row" else column.format
 
     def records(self, currency: str) -> list[dict[str, Any]]:
         """The rows as JSON-able dictionaries: sums of money are decimal strings, averages numbers of currency."""
         return [
             {
-                column.name: plain(cell, column.format, currency)
+                column.name: plain(cell, self.format(at, column), currency)
                 for column, cell in zip(self.columns, row, strict=True)
             }
-            for row in self.rows
+            for at, row in enumerate(self.rows)
         ]
 
 
