@@ -19,12 +19,15 @@ ALIASES: dict[str, str] = {  # Google Analytics 4
     "add_to_cart": "add-to-cart",
     "remove_from_cart": "remove-from-cart",
     "purchase": "purchase-complete",
+    "refund": "purchase-complete",
     # the words of this project's own documents
     "exposure": "promotion-offered",
     "click": "promotion-clicked",
     "redemption": "promotion-redeemed",
     "order": "purchase-complete",
 }
+# A purchase that comes back: its quantities and amounts are negative, however they were written.
+REFUNDS: frozenset[str] = frozenset({"refund"})
 
 
 def canonical_type(name: str) -> str | None:

@@ -249,6 +249,7 @@ def _written(ask: Ask, row: Found, discount: int, now: datetime) -> tuple[dict[s
         row.offer_id,
         row.product_id,
         payload=told,
+        received_at=now,
     )
     return redemption, event_row(event)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, tzinfo
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools, Ints
-from nextoffer.tracking import database, queries, schema
+from nextoffer.tracking import database, identities, queries, schema
 from nextoffer.tracking.codes import Codes
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.schema import Decision, Event
@@ -117,7 +118,7 @@ class Ledger:
             return len(self._insert_new(connection, schema.decisions, rows))
 
     def record_events(self, events: Sequence[Event]) -> tuple[int, int, tuple[str, ...]]:
-        """Write events, and the orders they carry, once each.
+        """Write events, the orders they carry and the visitors they name, once each, in one transaction.
 
         Returns
         -------
@@ -126,20 +127,17 @@ class Ledger:
         """
         if not events:
             return 0, 0, ()
-        rows = [schema.event_row(event) for event in events]
+        first: dict[str, Event] = {}
+        for event in events:
+            first.setdefault(event.event_id, event)
+        rows = [schema.event_row(event) for event in first.values()]
         with database.writing(self._engine) as connection:
             new = self._insert_new(connection, schema.events, rows)
-            # an event that was there before brought its order with it then
-            first: dict[str, Event] = {}
-            for event in events:
-                first.setdefault(event.event_id, event)
-            orders = [
-                schema.order_row(event.order)
-                for event in first.values()
-                if event.order is not None and event.event_id in new
-            ]
-            if orders:
-                connection.execute(self._insert(schema.orders), orders)
+            # an event that was there before brought its order, and who it was, with it then
+            fresh = [event for name, event in first.items() if name in new]
+            orders = [schema.order_row(event.order) for event in fresh if event.order is not None]
+            self._insert_all(connection, schema.orders, sorted(orders, key=itemgetter("order_id")))
+            self._insert_all(connection, schema.identities, identities.links(fresh))
         duplicates = queries.repeated([event.event_id for event in events], new)
         return len(events) - len(duplicates), len(duplicates), duplicates
 
@@ -156,6 +154,11 @@ class Ledger:
     def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
         """An insert that leaves rows alone whose key is there already."""
         return queries.insert(self._engine.dialect, table).on_conflict_do_nothing()
+
+    def _insert_all(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
+        """Insert rows, in the order given, that are not there already; there may be none."""
+        if rows:
+            connection.execute(self._insert(table), rows)
 
     def _insert_new(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> set[str]:
         """Insert rows and return the keys of those that were not there before.
@@ -297,6 +300,15 @@ class Ledger:
     def orders(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
         """Orders received live and placed in [since, until), in minor units; sorted by moment and id."""
         return self._window(schema.orders, since, until)
+
+    def identities(self) -> pa.Table:
+        """Which customer a visitor turned out to be: visitor_id, customer_id, at; sorted by both ids.
+
+        A visitor id used by several customers (a shared device) has a row for each.
+        """
+        table = schema.identities
+        query = select(table).order_by(*queries.by_bytes(self._engine, *table.primary_key.columns))
+        return queries.pull(self._engine, query)
 
     def _window(
         self, table: Table, since: datetime | None, until: datetime | None, *which: ColumnElement[bool]

@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import orjson
 
-from nextoffer.domain.events import EVENT_TYPES, canonical_type
+from nextoffer.domain.events import EVENT_TYPES, REFUNDS, canonical_type
 from nextoffer.domain.money import to_minor
 from nextoffer.errors import BadRecordError
+from nextoffer.tracking.returns import as_return, is_return, refunded
 from nextoffer.tracking.schema import Event, Order
 
 _LONGEST_ID = 256
 _LARGEST = Decimal(10) ** 12
 _FIRST_YEAR, _LAST_YEAR = 1990, 2200
+CLOCKS_DIFFER = timedelta(minutes=10)  # a moment later than ours by more than this is wrong
 _NEEDS_PRODUCT = frozenset({"detail-page-view", "add-to-cart", "remove-from-cart"})
 _NEEDS_DECISION = frozenset({"promotion-offered", "promotion-clicked", "promotion-redeemed"})
 # What is kept beside the event's own columns; anything else a shop sends may be personal and is not stored.
 _KEPT = ("code", "channel", "placement", "quantity")
 
 
-def parse_event(item: Mapping[str, Any], zone: tzinfo, currency: str) -> Event:
+def parse_event(
+    item: Mapping[str, Any], zone: tzinfo, currency: str, now: datetime | None = None
+) -> Event:
     """Check one event: nothing is guessed at.
 
     Parameters
     ----------
     item : the keys of `POST /v1/events`; `type` and `decision_id` are understood as `event_type` and
-        `attribution_token`. An order is nested as `order`, or flat: `order_id`, `lines` (JSON), `revenue`.
+        `attribution_token`. An order is nested as `order`, or flat: `order_id`, `lines` (JSON), `revenue`. One whose
+        lines are all taken back is a return (`returns.py`).
     zone : the zone of a moment that names none
     currency : the shop's; an order in another one is refused
+    now : when we were told; an event that is late, or out of order, is taken as it is, one from the future is not
 
     Raises
     ------
@@ -41,7 +47,7 @@ def parse_event(item: Mapping[str, Any], zone: tzinfo, currency: str) -> Event:
         raise bad_field("event", item, "must be an object with event_id, event_type and occurred_at")
     event_id = _required_id(item, "event_id")
     kind = _type(item)
-    at = _moment(item, "occurred_at", zone)
+    at = _moment(item, "occurred_at", zone, now)
     customer, visitor = id_of(item, "customer_id"), id_of(item, "visitor_id")
     unit = customer or visitor
     token = id_of(item, "attribution_token") or id_of(item, "decision_id")
@@ -55,8 +61,8 @@ def parse_event(item: Mapping[str, Any], zone: tzinfo, currency: str) -> Event:
     payload = {key: str(item[key]) for key in _KEPT if item.get(key) not in (None, "")}
     if customer is not None and visitor is not None:
         payload["visitor_id"] = visitor
-    order = _order(item, unit, at, currency) if kind == "purchase-complete" else None
-    return Event(event_id, kind, at, unit, token, offer, product, order, payload)
+    order = _order(item, unit, at, currency, event_id) if kind == "purchase-complete" else None
+    return Event(event_id, kind, at, unit, token, offer, product, order, payload, now)
 
 
 def parse_order(
@@ -95,12 +101,13 @@ def parse_order(
     return Order(order_id, unit_id, at, sold, currency, spent, lines)
 
 
-def parse_moment(value: object, field: str, zone: tzinfo) -> datetime:
+def parse_moment(value: object, field: str, zone: tzinfo, now: datetime | None = None) -> datetime:
     """A moment in UTC; one without zone is the shop's local time.
 
     Raises
     ------
-    BadRecordError : it is no date and time, or lies outside 1990 to 2200.
+    BadRecordError : it is no date and time, lies outside 1990 to 2200, or is later than `now` by more than clocks
+        differ.
     """
     if isinstance(value, str):
         try:
@@ -111,10 +118,14 @@ def parse_moment(value: object, field: str, zone: tzinfo) -> datetime:
         raise bad_field(field, value, "must be a date and time such as 2026-01-31T12:00:00Z")
     if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
         raise bad_field(field, value.isoformat(), f"must lie between {_FIRST_YEAR} and {_LAST_YEAR}")
-    return (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
+    moment = (value if value.tzinfo is not None else value.replace(tzinfo=zone)).astimezone(UTC)
+    if now is not None and moment > now + CLOCKS_DIFFER:
+        told = f"must not lie in the future (it is {now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} here)"
+        raise bad_field(field, value.isoformat(), f"{told}; look at the sender's clock and time zone")
+    return moment
 
 
-def _order(item: Mapping[str, Any], unit: str | None, at: datetime, currency: str) -> Order:
+def _order(item: Mapping[str, Any], unit: str | None, at: datetime, currency: str, event_id: str) -> Order:
     nested = item.get("order")
     if nested is not None and not isinstance(nested, Mapping):
         raise bad_field("order", nested, "must be an object with order_id and lines")
@@ -129,7 +140,16 @@ def _order(item: Mapping[str, Any], unit: str | None, at: datetime, currency: st
         raise bad_field("order.order_id", None, "must be given with a purchase")
     revenue = order.get("revenue", order.get("total"))
     discount = order.get("discount", order.get("order_discount"))
-    return parse_order(order_id, unit, at, lines_of(order), currency, revenue, order.get("cost"), discount)
+    told = parse_order(order_id, unit, at, lines_of(order), currency, revenue, order.get("cost"), discount)
+    if (item.get("event_type") or item.get("type")) in REFUNDS:
+        if len({line["quantity"].startswith("-") for line in told.lines}) > 1:
+            raise bad_field("order.lines", None, "of a refund must all come back; send an exchange as a purchase")
+        told = refunded(told)
+    if not is_return(told):
+        return told
+    if told.revenue > 0:
+        raise bad_field("order.revenue", revenue, "must not be above 0 where every line comes back")
+    return as_return(told, event_id)
 
 
 def lines_of(order: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
@@ -206,11 +226,11 @@ def _type(item: Mapping[str, Any]) -> str:
     return kind
 
 
-def _moment(item: Mapping[str, Any], field: str, zone: tzinfo) -> datetime:
+def _moment(item: Mapping[str, Any], field: str, zone: tzinfo, now: datetime | None) -> datetime:
     value = item.get(field)
     if value in (None, ""):
         raise bad_field(field, None, "must be given")
-    return parse_moment(value, field, zone)
+    return parse_moment(value, field, zone, now)
 
 
 def _required_id(item: Mapping[str, Any], field: str) -> str:

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from nextoffer.errors import BadRecordError, MissingFileError
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.parse import parse_event, parse_moment, parse_order
+from nextoffer.tracking.returns import as_return, moments_of_returns
 from nextoffer.tracking.schema import Event, Order
 
 __all__ = ["RecordReport", "parse_event", "record_file"]
@@ -42,12 +43,20 @@ class RecordReport:
     rejected: tuple[Rejected, ...] = ()
 
 
-def record_file(ledger: Ledger, path: Path, zone: tzinfo, currency: str) -> RecordReport:
-    """Record a CSV, Parquet or NDJSON file of events, or of order lines.
+def record_file(
+    ledger: Ledger, path: Path, zone: tzinfo, currency: str, now: datetime | None = None
+) -> RecordReport:
+    """Record a CSV, Parquet or NDJSON file of events, or of order lines, 1,000 in a transaction.
 
     Events are known by `event_id`, order lines (a file with order_id, product_id, quantity, unit_price and
-    no event type) by `order_id`. A bad row is refused with its reason and the rest is recorded; a bad line
-    refuses its whole order, since an order is recorded once. Recording the same file twice changes nothing.
+    no event type) by `order_id`, returned lines by what came back and when. A bad row is refused with its reason
+    and the rest is recorded; a bad line refuses its whole order, since an order is recorded once. Recording the
+    same file twice changes nothing.
+
+    Parameters
+    ----------
+    zone : the zone of a moment that names none
+    now : the present moment; a row from the future is refused. Without it none is.
 
     Raises
     ------
@@ -57,9 +66,9 @@ def record_file(ledger: Ledger, path: Path, zone: tzinfo, currency: str) -> Reco
     """
     columns, rows = _open(path)
     if "event_type" in columns or "type" in columns:
-        return _record_events(ledger, rows, zone, currency)
+        return _record_events(ledger, rows, zone, currency, now)
     if columns.issuperset(_LINE_COLUMNS):
-        return _record_order_lines(ledger, rows, zone, currency)
+        return _record_order_lines(ledger, rows, zone, currency, now)
     if columns:
         raise BadRecordError(
             f"{path} has the columns {', '.join(sorted(columns))}. Events need event_id, event_type, "
@@ -69,14 +78,16 @@ def record_file(ledger: Ledger, path: Path, zone: tzinfo, currency: str) -> Reco
     return RecordReport(0, 0, 0)
 
 
-def _record_events(ledger: Ledger, rows: Iterator[Row], zone: tzinfo, currency: str) -> RecordReport:
+def _record_events(
+    ledger: Ledger, rows: Iterator[Row], zone: tzinfo, currency: str, now: datetime | None
+) -> RecordReport:
     read = accepted = duplicates = 0
     rejected: list[Rejected] = []
     while batch := list(islice(rows, _BATCH)):
         events: list[Event] = []
         for number, row in enumerate(batch, start=read + 1):
             try:
-                events.append(parse_event(_sound(row), zone, currency))
+                events.append(parse_event(_sound(row), zone, currency, now))
             except BadRecordError as error:
                 rejected.append((number, error.field or "row", str(error)))
         read += len(batch)
@@ -85,7 +96,9 @@ def _record_events(ledger: Ledger, rows: Iterator[Row], zone: tzinfo, currency: 
     return RecordReport(read, accepted, duplicates, tuple(rejected))
 
 
-def _record_order_lines(ledger: Ledger, rows: Iterator[Row], zone: tzinfo, currency: str) -> RecordReport:
+def _record_order_lines(
+    ledger: Ledger, rows: Iterator[Row], zone: tzinfo, currency: str, now: datetime | None
+) -> RecordReport:
     lines: dict[str, list[tuple[int, Row]]] = {}
     rejected: list[Rejected] = []
     read = 0
@@ -98,25 +111,30 @@ def _record_order_lines(ledger: Ledger, rows: Iterator[Row], zone: tzinfo, curre
     orders: list[Order] = []
     for order_id, numbered in lines.items():
         try:
-            orders.append(_order_of(order_id, numbered, zone, currency))
+            orders += _orders_of(order_id, [row for _, row in numbered], zone, currency, now)
         except BadRecordError as error:
             rejected += [
                 (number, error.field or "row", f"order {order_id}: {error}") for number, _ in numbered
             ]
+    n_lines = {order.order_id: len(order.lines) for order in orders}
     known: list[str] = []
     for first in range(0, len(orders), _BATCH):
         known += ledger.record_orders(orders[first : first + _BATCH])[2]
-    n_known = sum(len(lines[order_id]) for order_id in known)
+    n_known = sum(n_lines[order_id] for order_id in known)
     return RecordReport(read, read - n_known - len(rejected), n_known, tuple(sorted(rejected)))
 
 
-def _order_of(order_id: str, numbered: list[tuple[int, Row]], zone: tzinfo, currency: str) -> Order:
-    """The order a file's lines make: one buyer, the earliest moment, an order discount counted once."""
-    rows = [row for _, row in numbered]
+def _orders_of(
+    order_id: str, rows: list[Row], zone: tzinfo, currency: str, now: datetime | None
+) -> list[Order]:
+    """The order a file's lines make, and a return for each moment at which things only came back.
+
+    One buyer, the earliest moment, an order discount counted once: it stays with the order.
+    """
     buyers = {str(row.get("customer_id") or row.get("visitor_id") or "") for row in rows}
     if len(buyers) > 1:
         raise BadRecordError("customer_id must be the same on all lines of an order", "customer_id")
-    moments = [_ordered_at(row, zone) for row in rows]
+    moments = [_ordered_at(row, zone, now) for row in rows]
     named = {str(row["currency"]) for row in rows if row.get("currency")} - {currency}
     if named:
         raise BadRecordError(f"currency must be {currency}, not {min(named)!r}", "currency")
@@ -124,14 +142,31 @@ def _order_of(order_id: str, numbered: list[tuple[int, Row]], zone: tzinfo, curr
     if len(discounts) > 1:
         raise BadRecordError("order_discount must be the same on all lines of an order", "order_discount")
     discount = discounts.pop() if discounts else None
-    return parse_order(order_id, buyers.pop() or None, min(moments), rows, currency, discount=discount)
+    buyer = buyers.pop() or None
+    whole = parse_order(order_id, buyer, min(moments), rows, currency, discount=discount)
+    returned = moments_of_returns(moments, whole.lines)
+    if not returned:
+        return [whole]
+    at_each: dict[datetime | None, list[Row]] = {}
+    for at, row in zip(moments, rows, strict=True):
+        at_each.setdefault(at if at in returned else None, []).append(row)
+    kept = at_each.pop(None, [])
+    orders = [
+        as_return(parse_order(order_id, buyer, at, part, currency))
+        for at, part in at_each.items()
+        if at is not None
+    ]
+    if kept:
+        first = min(at for at in moments if at not in returned)
+        orders.append(parse_order(order_id, buyer, first, kept, currency, discount=discount))
+    return orders
 
 
-def _ordered_at(row: Row, zone: tzinfo) -> datetime:
+def _ordered_at(row: Row, zone: tzinfo, now: datetime | None) -> datetime:
     field = "ordered_at" if row.get("ordered_at") not in (None, "") else "occurred_at"
     if row.get(field) in (None, ""):
         raise BadRecordError("ordered_at must be given", "ordered_at")
-    return parse_moment(row[field], field, zone)
+    return parse_moment(row[field], field, zone, now)
 
 
 # -- formats

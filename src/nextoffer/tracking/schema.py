@@ -156,7 +156,8 @@ class Decision:
 class Order:
     """An order received live. `revenue` and `cost` are minor units; a cost not fully known is None.
 
-    Each line has `product_id`, `quantity` and, where known, `unit_price` and `unit_cost` as decimal strings.
+    Each line has `product_id`, `quantity` and, where known, `unit_price` and `unit_cost` as decimal strings. A return
+    has an id of its own, `returns_of` the order it takes back from, and a negative quantity on every line.
     """
 
     order_id: str
@@ -166,11 +167,16 @@ class Order:
     currency: str
     cost: int | None = None
     lines: tuple[Mapping[str, Any], ...] = ()
+    returns_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened: an offer shown, clicked or redeemed, a product seen, an order placed."""
+    """Something that happened: an offer shown, clicked or redeemed, a product seen, an order placed.
+
+    `at` is when it happened, `received_at` when we were told. The unit is the customer where both ids are known;
+    the visitor id is in the payload then.
+    """
 
     event_id: str
     type: str
@@ -181,6 +187,7 @@ class Event:
     product_id: str | None = None
     order: Order | None = None
     payload: Mapping[str, Any] = field(default_factory=dict)
+    received_at: datetime | None = None
 
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -246,6 +253,7 @@ def event_row(event: Event) -> dict[str, Any]:
         "type": event.type,
         "at": to_micros(event.at),
         "payload": to_json(event.payload) if event.payload else None,
+        "received_at": None if event.received_at is None else to_micros(event.received_at),
     }
 
 
@@ -259,4 +267,5 @@ def order_row(order: Order) -> dict[str, Any]:
         "cost": order.cost,
         "currency": order.currency,
         "lines": to_json(order.lines),
+        "returns_of": order.returns_of,
     }

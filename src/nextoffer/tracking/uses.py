@@ -40,8 +40,8 @@ UPDATE redemptions SET rolled_back_at = :at
 WHERE code = :code AND order_id = :order_id AND rolled_back_at IS NULL RETURNING code
 """
 HAPPENED = """
-INSERT INTO events (event_id, decision_id, offer_id, unit_id, product_id, type, at, payload)
-VALUES (:event_id, :decision_id, :offer_id, :unit_id, :product_id, :type, :at, :payload)
+INSERT INTO events (event_id, decision_id, offer_id, unit_id, product_id, type, at, payload, received_at)
+VALUES (:event_id, :decision_id, :offer_id, :unit_id, :product_id, :type, :at, :payload, :received_at)
 ON CONFLICT DO NOTHING RETURNING event_id
 """
 
