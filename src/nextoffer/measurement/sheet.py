@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from nextoffer.domain.money import to_wire
 
-Format = Literal["text", "count", "money", "average", "number", "share", "change", "days", "date", "row"]
+Format = Literal[
+    "key", "text", "count", "money", "average", "number", "share", "change", "days", "date", "row"
+]
 Cell = str | int | float | None
 
 
@@ -17,8 +19,9 @@ class Column:
 
     `money` cells are exact minor units, `average` cells minor units that need not be whole; `share` 0.1 reads 10 %,
     `change` 0.5 reads +50 %; `days` and `number` need not be whole; a `date` is "2026-05-01". A `row` column holds
-    another thing in each row (a list of KPIs): its cells are written as the sheet's `formats` say. A cell that
-    cannot be said is None; a `text` cell may be a text to be said.
+    another thing in each row (a list of KPIs): its cells are written as the sheet's `formats` say. A `key` names the
+    row for programs and is not shown to people; `text` cells and notes that are `Said` are said in the reader's
+    language, others stand as they are. A cell that cannot be said is None.
     """
 
     name: str
