@@ -335,7 +335,7 @@ def record(
 
     settings = _settings(context)
     with _closing(open_ledger(settings.store)) as ledger:
-        report = import_file(settings, ledger, file)
+        report = import_file(settings, ledger, file, _now())
     if json:
         _print_json(asdict(report))
         return

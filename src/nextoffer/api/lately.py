@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from threading import Lock
 from typing import Final
 
@@ -34,30 +35,39 @@ class Lately:
         self._used: Mapping[str, int] = {}
 
     def told(
-        self, request: SlateRequest, unit: str | None, bundle: Status, menu: Menu | None, now: datetime
+        self, request: SlateRequest, units: tuple[str, ...], bundle: Status, menu: Menu | None, now: datetime
     ) -> SlateRequest:
         """The request with what its customer did since the bundle was made, and the draw that varies the depth of
         their discounts.
 
         The draw is the same for as long as an offer is valid: whoever loads the page again sees the same price.
+
+        Parameters
+        ----------
+        units : the ids of one person: the customer's, and the visitor's whom they were before they logged in
         """
         sold, uses = self._of_all(bundle, menu, now)
         request = replace(request, sold=sold, used=uses)
-        if not unit:
+        if not units:
             return request
+        unit = units[0]
         days = timedelta(days=self._settings.offers.abandoned_days)
-        seen = self._ledger.recent_interactions(unit, now - days)
-        since = self._ledger.orders_of(unit, min(bundle.as_of, now - days)) if seen else ()
+        seen = [one for each in units for one in self._ledger.recent_interactions(each, now - days)]
+        seen.sort(key=itemgetter(2), reverse=True)
+        since = self._bought(units, min(bundle.as_of, now - days)) if seen else ()
         limited = _limited(menu, one=True)
         return replace(
             request,
-            bought=self._ledger.orders_of(unit, bundle.as_of),
+            bought=self._bought(units, bundle.as_of),
             seen=left_behind(seen, frozenset(since), now),
             used_by=_named(limited, used_by(self._ledger, [unit], limited)[0]) if limited else {},
             event_made=bool(event_made(self._ledger, [unit], now, message=False)[0]),
             explore=True,
             draw=self._draw(unit, now),
         )
+
+    def _bought(self, units: tuple[str, ...], since: datetime) -> tuple[str, ...]:
+        return tuple(sorted({product for unit in units for product in self._ledger.orders_of(unit, since)}))
 
     def _draw(self, unit: str, now: datetime) -> float:
         span = period(now, self._settings.zone, self._settings.offers.valid_days)

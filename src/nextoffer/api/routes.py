@@ -168,8 +168,10 @@ class Routes:
         now, bundle = self._clock(), self._service.current()
         unit = customer_id or visitor_id
         # A visitor id is only claimed: with a public key it must not reveal what its namesake bought.
-        buyer = customer_id or (visitor_id if caller.is_server else None)
-        slate = await run_in_threadpool(self._slate, bundle, asked, customer_id, buyer, language, now)
+        # A shop's server knows that they are one person, also before an event has said so.
+        who = [customer_id, visitor_id if caller.is_server else None]
+        units = tuple(dict.fromkeys(one for one in who if one))
+        slate = await run_in_threadpool(self._slate, bundle, asked, customer_id, units, language, now)
         offers = [offer_json(offer, slate.currency) for offer in slate.offers]
         decision = self._decision(unit, now, slate, offers, asked.placement)
         menu = bundle.menu(now)
@@ -192,12 +194,12 @@ class Routes:
         bundle: Opened,
         asked: wire.OffersQuery | wire.RecommendBody,
         customer_id: str | None,
-        buyer: str | None,
+        units: tuple[str, ...],
         language: str,
         now: datetime,
     ) -> Slate:
         wanted = wire.slate_request(asked, customer_id, language, self._settings.currency)
-        told = self._lately.told(wanted, buyer, bundle.status(), bundle.menu(now), now)
+        told = self._lately.told(wanted, units, bundle.status(), bundle.menu(now), now)
         return bundle.recommend(told, now)
 
     def _decision(
@@ -219,9 +221,10 @@ class Routes:
         """The events that can be recorded, and the faults of those that cannot."""
         events: list[Event] = []
         rejected: list[dict[str, Any]] = []
+        now = self._clock()
         for index, item in enumerate(items):
             try:
-                event = parse_event(item, self._settings.zone, self._settings.currency)
+                event = parse_event(item, self._settings.zone, self._settings.currency, now)
                 _permit(event, item, caller)
             except BadRecordError as error:
                 field = getattr(error, "field", None)

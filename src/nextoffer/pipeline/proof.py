@@ -18,9 +18,12 @@ from nextoffer.tracking.record import RecordReport, record_file
 from nextoffer.tracking.schema import from_micros, to_micros
 
 
-def record(settings: Settings, ledger: Ledger, path: Path) -> RecordReport:
-    """Import exposures, clicks, redemptions or orders; what is there already is counted, not written again."""
-    return record_file(ledger, path, settings.zone, settings.currency)
+def record(settings: Settings, ledger: Ledger, path: Path, now: datetime | None = None) -> RecordReport:
+    """Import exposures, clicks, redemptions or orders; what is there already is counted, not written again.
+
+    `now` is when we were told: what lies after it is refused. Without it nothing is.
+    """
+    return record_file(ledger, path, settings.zone, settings.currency, now)
 
 
 def measure_shop(

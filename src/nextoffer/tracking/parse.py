@@ -25,9 +25,7 @@ _NEEDS_DECISION = frozenset({"promotion-offered", "promotion-clicked", "promotio
 _KEPT = ("code", "channel", "placement", "quantity")
 
 
-def parse_event(
-    item: Mapping[str, Any], zone: tzinfo, currency: str, now: datetime | None = None
-) -> Event:
+def parse_event(item: Mapping[str, Any], zone: tzinfo, currency: str, now: datetime | None = None) -> Event:
     """Check one event: nothing is guessed at.
 
     Parameters
@@ -143,7 +141,9 @@ def _order(item: Mapping[str, Any], unit: str | None, at: datetime, currency: st
     told = parse_order(order_id, unit, at, lines_of(order), currency, revenue, order.get("cost"), discount)
     if (item.get("event_type") or item.get("type")) in REFUNDS:
         if len({line["quantity"].startswith("-") for line in told.lines}) > 1:
-            raise bad_field("order.lines", None, "of a refund must all come back; send an exchange as a purchase")
+            raise bad_field(
+                "order.lines", None, "of a refund must all come back; send an exchange as a purchase"
+            )
         told = refunded(told)
     if not is_return(told):
         return told
