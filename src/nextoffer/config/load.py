@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin
 from pydantic import ValidationError
 
 from nextoffer.config.base import Section, nearest
+from nextoffer.config.experiments import experiment_faults
 from nextoffer.config.sections import History, Secrets, Settings, Source
 from nextoffer.errors import ConfigError
 
@@ -49,12 +50,13 @@ def parse_settings(
     document: Mapping[str, Any], where: str, folder: Path, faults: list[str] | None = None
 ) -> Settings:
     """Check a parsed document; relative paths are relative to `folder`."""
-    faults = faults or []
+    faults = list(faults or [])
     try:
         settings = Settings.model_validate(document)
     except ValidationError as error:
-        faults += [fault_line(dict(item), Settings) for item in error.errors()]
+        faults += [fault_line(dict(item), Settings) for item in error.errors()] + experiment_faults(document)
         raise ConfigError(where, faults) from None
+    faults += experiment_faults(document)
     if faults:
         raise ConfigError(where, faults)
     return _resolved(settings, folder)

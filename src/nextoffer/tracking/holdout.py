@@ -10,9 +10,10 @@ import numpy.typing as npt
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools, Bytes, Ints, Strings
 
-_OFFSET_BASIS = 2166136261
+_OFFSET_BASIS = np.uint32(2166136261)
 _PRIME = np.uint32(16777619)
 _BUCKETS = np.uint32(10_000)
+_BLOCK = 1 << 16  # ids hashed at a time: what a processor keeps at hand
 
 Hashes = npt.NDArray[np.uint32]
 
@@ -48,27 +49,36 @@ def hash_share(seed: str, ids: Sequence[str] | Strings) -> npt.NDArray[np.float6
     GrowthBook SDK specification, "hash", version 2 (docs.growthbook.io/lib/build-your-own);
     Fowler, Noll & Vo, FNV-1a, 32 bit.
     """
+    return (hash_bits(seed, ids) % _BUCKETS) / 10_000
+
+
+def hash_bits(seed: str, ids: Sequence[str] | Strings) -> Hashes:
+    """The 32 bits of which `hash_share` keeps the remainder by 10,000: an order of the ids nobody chose.
+
+    Returns
+    -------
+    (n,) uint32, in the order of the ids
+    """
     texts = ids if isinstance(ids, Strings) else Strings.of(ids)
     if np.any(texts.ends < 0):
         raise ValueError(f"row {int(np.argmax(texts.ends < 0))} holds no id")
+    blob, seeded = np.asarray(texts.blob), _fnv1a_of(seed.encode())
     starts = np.concatenate([np.zeros(min(1, len(texts)), dtype=np.int64), texts.ends[:-1]])
-    seeded = _fnv1a_one(seed.encode())
-    once = _fnv1a(seeded, np.asarray(texts.blob), starts, texts.ends - starts)
-    digits = once.astype("S10").view(np.uint8).reshape(len(once), 10)
-    n_digits = np.count_nonzero(digits, axis=1)
-    first = np.arange(len(once), dtype=np.int64) * 10
-    twice = _fnv1a(_OFFSET_BASIS, digits.reshape(-1), first, n_digits)
-    return (twice % _BUCKETS) / 10_000
+    hashes = np.empty(len(texts), dtype=np.uint32)
+    for first in range(0, len(texts), _BLOCK):
+        some = slice(first, first + _BLOCK)
+        hashes[some] = _fnv1a_of_digits(_fnv1a(seeded, blob, starts[some], texts.ends[some] - starts[some]))
+    return hashes
 
 
-def _fnv1a_one(text: bytes) -> int:
-    state = _OFFSET_BASIS
+def _fnv1a_of(text: bytes) -> np.uint32:
+    state = int(_OFFSET_BASIS)
     for byte in text:
         state = (state ^ byte) * int(_PRIME) % 2**32
-    return state
+    return np.uint32(state)
 
 
-def _fnv1a(state: int, blob: Bytes, starts: Ints, lengths: Ints) -> Hashes:
+def _fnv1a(state: np.uint32, blob: Bytes, starts: Ints, lengths: Ints) -> Hashes:
     """FNV-1a of many slices of one blob, one byte position of all of them at a time, from a common state."""
     longest_first = np.argsort(-lengths, kind="stable")
     starts, lengths = starts[longest_first], lengths[longest_first]
@@ -80,3 +90,14 @@ def _fnv1a(state: int, blob: Bytes, starts: Ints, lengths: Ints) -> Hashes:
     ordered = np.empty_like(hashes)
     ordered[longest_first] = hashes
     return ordered
+
+
+def _fnv1a_of_digits(numbers: Hashes) -> Hashes:
+    """FNV-1a of the decimal texts of numbers, digit by digit from the first, without making the texts."""
+    hashes = np.full(len(numbers), _OFFSET_BASIS, dtype=np.uint32)
+    for power in range(9, -1, -1):
+        rest = numbers // np.uint32(10**power)
+        hashed = (hashes ^ (rest % np.uint32(10) + np.uint32(ord("0")))) * _PRIME
+        # a number has no digit before its first, but always a last one
+        hashes = np.where(rest > 0, hashed, hashes) if power else hashed
+    return hashes
