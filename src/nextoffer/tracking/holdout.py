@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools, Bytes, Ints, Strings
 
 _OFFSET_BASIS = np.uint32(2166136261)
@@ -18,7 +18,23 @@ _BLOCK = 1 << 16  # ids hashed at a time: what a processor keeps at hand
 Hashes = npt.NDArray[np.uint32]
 
 
-def groups(experiment: Experiment, unit_ids: Sequence[str] | Strings) -> Bools:
+class Drawn(Protocol):
+    """What units are drawn for: the permanent holdout, or a study."""
+
+    @property
+    def name(self) -> str:
+        """Of the experiment."""
+
+    @property
+    def version(self) -> int:
+        """Another version draws anew."""
+
+    @property
+    def holdout_share(self) -> float:
+        """Of the units that take part."""
+
+
+def groups(experiment: Drawn, unit_ids: Sequence[str] | Strings) -> Bools:
     """True for every unit of the holdout; a unit is a customer, else a visitor.
 
     Parameters
@@ -33,7 +49,7 @@ def groups(experiment: Experiment, unit_ids: Sequence[str] | Strings) -> Bools:
     return in_holdout
 
 
-def seed_of(experiment: Experiment) -> str:
+def seed_of(experiment: Drawn) -> str:
     """What the hash of an experiment is seeded with: `name:version`."""
     return f"{experiment.name}:{experiment.version}"
 

@@ -10,7 +10,6 @@ from datetime import date, datetime, timedelta, tzinfo
 from operator import itemgetter
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, func, literal, select
@@ -18,9 +17,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools, Ints
-from nextoffer.tracking import database, identities, queries, schema
+from nextoffer.tracking import assigning, database, identities, queries, schema
 from nextoffer.tracking.codes import Codes
-from nextoffer.tracking.holdout import groups
+from nextoffer.tracking.experiments import Study
 from nextoffer.tracking.schema import Decision, Event
 
 _SEEN = ("detail-page-view", "add-to-cart", "remove-from-cart")
@@ -47,6 +46,7 @@ class Ledger:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._codes = Codes(engine)
+        self._registered: set[assigning.Registered] = set()
 
     @property
     def codes(self) -> Codes:
@@ -72,41 +72,30 @@ class Ledger:
 
     # -- writing
 
-    def assign(self, experiment: Experiment, unit_ids: Sequence[str], at: datetime) -> Bools:
+    def assign(
+        self,
+        experiment: Experiment | Study,
+        unit_ids: Sequence[str],
+        at: datetime,
+        strata: Sequence[str | None] | None = None,
+    ) -> Bools:
         """True for the units of the holdout, as the ledger says; units not yet there are assigned now.
 
-        An assignment is written once and never changed, even if the configured share changes.
+        An assignment is written once and never changed. With the first one the experiment's terms are registered.
+
+        Parameters
+        ----------
+        strata : the segment of each unit at this moment, None where it is not known
 
         Returns
         -------
         (n,) bool in_holdout, in the order of `unit_ids`
-        """
-        units = list(dict.fromkeys(unit_ids))
-        found: dict[str, str] = {}
-        with database.reading(self._engine) as connection:
-            for chunk in queries.chunks(units):
-                found.update(queries.assigned(connection, experiment, chunk))
-        missing = [unit for unit in units if unit not in found]
-        if missing:
-            found.update(self._assign_new(experiment, missing, at))
-        held_out = np.fromiter((found[unit] == schema.HOLDOUT for unit in unit_ids), bool, len(unit_ids))
-        return held_out
 
-    def _assign_new(self, experiment: Experiment, units: list[str], at: datetime) -> dict[str, str]:
-        names = np.where(groups(experiment, units), schema.HOLDOUT, schema.TREATED).tolist()
-        common = {"experiment": experiment.name, "version": experiment.version}
-        moment = schema.to_micros(at)
-        rows = [
-            common | {"unit_id": unit, "group": group, "assigned_at": moment}
-            for unit, group in zip(units, names, strict=True)
-        ]
-        rows.sort(key=lambda row: str(row["unit_id"]))
-        found: dict[str, str] = {}
-        with database.writing(self._engine) as connection:
-            connection.execute(self._insert(schema.assignments), rows)
-            for chunk in queries.chunks(units):  # another process may have been first: what is written counts
-                found.update(queries.assigned(connection, experiment, chunk))
-        return found
+        Raises
+        ------
+        ConfigError : this version of the experiment was begun under other terms.
+        """
+        return assigning.assign(self._engine, experiment, unit_ids, at, strata, self._registered)
 
     def record_decisions(self, decisions: Sequence[Decision]) -> int:
         """Write decisions before they leave the house; one already there is left as it is. Returns how many
@@ -273,11 +262,11 @@ class Ledger:
 
     # -- whole tables, for measurement
 
-    def assignments(self, experiment: Experiment) -> pa.Table:
-        """Everybody assigned in an experiment's version: unit_id, group, assigned_at; sorted by unit."""
+    def assignments(self, experiment: Experiment | Study) -> pa.Table:
+        """Everybody assigned in an experiment's version: unit_id, group, assigned_at, stratum; sorted by unit."""
         table = schema.assignments
         query = (
-            select(table.c.unit_id, table.c.group, table.c.assigned_at)
+            select(table.c.unit_id, table.c.group, table.c.assigned_at, table.c.stratum)
             .where(table.c.experiment == experiment.name, table.c.version == experiment.version)
             .order_by(*queries.by_bytes(self._engine, table.c.unit_id))
         )

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from sqlalchemy import ColumnElement, Connection, Dialect, Engine, Select, Table, and_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Ints
 from nextoffer.tracking import database, schema
+from nextoffer.tracking.holdout import Drawn
 
 CHUNK = 5_000  # ids per query: well below every database's limit of parameters
 PULL = 50_000  # rows per Arrow batch
@@ -23,7 +23,7 @@ _MOMENTS = frozenset(
 )
 
 
-def assigned(connection: Connection, experiment: Experiment, units: Sequence[str]) -> dict[str, str]:
+def assigned(connection: Connection, experiment: Drawn, units: Sequence[str]) -> dict[str, str]:
     """unit -> group of those units that are assigned."""
     table = schema.assignments
     query = select(table.c.unit_id, table.c.group).where(

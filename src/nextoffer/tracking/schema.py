@@ -137,7 +137,8 @@ class Decision:
     """What one unit was offered (treated) or would have been offered (holdout), before it left the house.
 
     `decision_id` is the attribution token. A campaign's decision has `campaign` and `run_on`, a site's has
-    `placement`. `slate` is what the customer would see, as a JSON-able list of offers.
+    `placement`. `slate` is what the customer would see, as a JSON-able list of offers. With `withheld_by`
+    (`name:version`) it is a ghost: what that experiment held back of the decision made at the same moment.
     """
 
     decision_id: str
@@ -150,6 +151,7 @@ class Decision:
     placement: str | None = None
     run_on: date | None = None
     propensities: Any = None
+    withheld_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ def decision_row(decision: Decision) -> dict[str, Any]:
         "bundle_id": decision.bundle_id,
         "slate": to_json(decision.slate),
         "propensities": None if decision.propensities is None else to_json(decision.propensities),
+        "withheld_by": decision.withheld_by,
     }
 
 
@@ -239,6 +242,7 @@ def decision_of(row: Mapping[str, Any]) -> Decision:
         placement=row["placement"],
         run_on=None if row["run_on"] is None else date.fromisoformat(row["run_on"]),
         propensities=None if row["propensities"] is None else orjson.loads(row["propensities"]),
+        withheld_by=row["withheld_by"],
     )
 
 
