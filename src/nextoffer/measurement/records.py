@@ -9,14 +9,19 @@
     assigned  experiment, version, unit_id, "group", assigned_at, stratum, crossed
     decided   decision_id, unit_id, "group", "at", campaign, placement, run_on, slate, withheld_by
     offered   one row per offer of a decision: decision_id, unit_id, "group", "at", campaign, placement,
-              withheld_by, offer_id, kind, product_id, incentive, incentive_name, list_price, final_price
+              withheld_by, offer_id, kind, product_id, incentive, incentive_name, list_price, final_price, rank
+    answers   clicks and redemptions with the offer they are about: event_id, unit_id, type, "at", decision_id,
+              offer_id, kind, campaign, placement, incentive, incentive_name, order_id, days (the kind's window),
+              counts (a use, each once), spent (what it costs the shop), in_price (what revenue nets already)
+    contacts  messages: decision_id, unit_id, "at", campaign, kind (of its first offer)
     happened  event_id, decision_id, offer_id, unit_id, product_id, type, "at", payload
     identities visitor_id, customer_id; of visitors who became exactly one customer
 
 Money is BIGINT minor units, moments are UTC without zone. A visitor counts as the customer they became. An order
 that the shop's history and the ledger both hold is the history's; the ledger only says who bought where the history
 does not. What is returned is taken off the order it was bought with, at the moment of that order: negative lines of
-the same order, and live orders that say which order they take back (unless the history holds the return already).
+the same order, and live orders that say which order they take back (unless that order has negative lines in the
+history, and the history reaches beyond the return: then it holds it already).
 """
 
 from __future__ import annotations
@@ -30,7 +35,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
+from nextoffer.domain.kinds import KINDS
 from nextoffer.domain.money import minor_digits
+from nextoffer.measurement.costs import Costs, price_answers
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -51,7 +58,12 @@ _GIVEN: dict[str, dict[str, str]] = {
         "points_spent": "BIGINT",
         "channel": "VARCHAR",
     },
-    "catalogue": {"product_id": "VARCHAR", "category": "VARCHAR"},
+    "catalogue": {
+        "product_id": "VARCHAR",
+        "category": "VARCHAR",
+        "price": "DECIMAL(18,4)",
+        "unit_cost": "DECIMAL(18,4)",
+    },
     "live": {
         "order_id": "VARCHAR",
         "unit_id": "VARCHAR",
@@ -109,6 +121,20 @@ _GIVEN: dict[str, dict[str, str]] = {
 }
 
 
+# How long after being assigned an order counts in an experiment, and how long after an opened offer it is attributed:
+# what refills or wins back takes as long as an order does.
+WINDOW_DAYS: Mapping[str, int] = {
+    kind: {"replenishment": 28, "renewal": 28, "win_back": 56}.get(kind, 14) for kind in KINDS
+}
+NO_COSTS = Costs()
+NO_WINDOWS: Mapping[str, int] = {}
+
+
+def windows(given: Mapping[str, int]) -> dict[str, int]:
+    """The window of every kind, in days: as given, else the usual one."""
+    return {**WINDOW_DAYS, **given}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Records:
     """An open connection with the tables above; use it as a context manager.
@@ -116,6 +142,8 @@ class Records:
     Parameters
     ----------
     con : the connection; queries may add TEMP tables of their own
+    costs : what is given away, as `answers` are priced
+    window_days : of every kind: how long after an offer an order may be put down to it
     knows_people : whether a table of customers was given, so that membership is known
     n_merged : visitors who count as the customer they became
     n_ambiguous : visitors who were linked to several customers: they stay visitors
@@ -123,6 +151,8 @@ class Records:
 
     con: DuckDBPyConnection
     currency: str
+    costs: Costs
+    window_days: Mapping[str, int]
     knows_people: bool
     n_merged: int
     n_ambiguous: int
@@ -143,6 +173,8 @@ class Records:
         customers: Rows = None,
         surveys: Rows = None,
         segments: Rows = None,
+        costs: Costs = NO_COSTS,
+        window_days: Mapping[str, int] = NO_WINDOWS,
         memory_limit: str | None = None,
         temp_directory: Path | None = None,
         threads: int | None = None,
@@ -155,6 +187,7 @@ class Records:
         live_orders, assignments, decisions, events, identities : the ledger's; assignments of any experiments
         segments : customer_id, segment
         margin_share : margin as a share of revenue where no cost is known
+        window_days : by kind, where it is not the usual one (WINDOW_DAYS)
         memory_limit, temp_directory, threads : DuckDB's; with a limit, what does not fit is spilled
         """
         con = _connected(memory_limit, temp_directory, threads)
@@ -177,10 +210,11 @@ class Records:
         for statement in (_ASSIGNED, _DECIDED, _HAPPENED, _OFFERED, _LIVE, *_LINES):
             con.execute(statement, scale if "$scale" in statement else None)
         con.execute(_ORDERS, {"share": margin_share})
+        price_answers(con, currency, costs, margin_share, windows(window_days))
         for name in ("people", "segments", "surveys"):
             con.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM given_{name}")
         merged, ambiguous = con.sql(_N_VISITORS).fetchall()[0]
-        return cls(con, currency, customers is not None, merged, ambiguous)
+        return cls(con, currency, costs, windows(window_days), customers is not None, merged, ambiguous)
 
     def __enter__(self) -> Records:
         return self
@@ -309,11 +343,15 @@ CREATE TEMP TABLE offered AS
 SELECT * EXCLUDE (offer), offer.offer_id, offer.kind, offer.product_id, offer.incentive, offer.incentive_name,
     offer.list_price, offer.final_price
 FROM (
-    SELECT decision_id, unit_id, "group", "at", campaign, placement, withheld_by, UNNEST(from_json(slate,
+    SELECT * EXCLUDE (offers), UNNEST(offers) AS offer, generate_subscripts(offers, 1) AS rank
+    FROM (SELECT decision_id, unit_id, "group", "at", campaign, placement, withheld_by, from_json(slate,
         '[{"offer_id":"VARCHAR","kind":"VARCHAR","product_id":"VARCHAR","incentive":"JSON",
-           "incentive_name":"VARCHAR","list_price":"VARCHAR","final_price":"VARCHAR"}]')) AS offer
-    FROM decided WHERE slate <> '[]'
-)
+           "incentive_name":"VARCHAR","list_price":"VARCHAR","final_price":"VARCHAR"}]') AS offers
+        FROM decided WHERE slate <> '[]')
+);
+CREATE TEMP VIEW contacts AS
+SELECT decision_id, unit_id, "at", campaign, kind FROM offered
+WHERE rank = 1 AND campaign IS NOT NULL AND "group" = 'treated' AND withheld_by IS NULL
 """
 # What an order was worth and cost is shared over its lines by their prices (its cost by their costs), by cumulative
 # rounding: the shares sum to it exactly. Without lines it is one line of no product.
@@ -337,7 +375,8 @@ WITH parts AS (
         FROM (SELECT *, from_json(lines, '[{{"product_id":"VARCHAR","quantity":"VARCHAR","unit_price":"VARCHAR",
             "line_discount":"VARCHAR","unit_cost":"VARCHAR"}}]') AS parsed FROM live))
     WHERE order_id NOT IN (SELECT order_id FROM live_known)
-        AND (returns_of IS NULL OR returns_of NOT IN (SELECT order_id FROM live_known WHERE returned))
+        AND NOT ("at" <= (SELECT MAX(ordered_at) FROM given_shop)
+            AND COALESCE(returns_of IN (SELECT order_id FROM live_known WHERE returned), FALSE))
 ), weighed AS (
     SELECT *, COALESCE({_AMOUNT.format("unit_price")}
         - CAST(ROUND(CAST(COALESCE(line.line_discount, '0') AS DECIMAL(18,6)) * $scale) AS HUGEINT), 0) AS worth,
