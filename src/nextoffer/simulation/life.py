@@ -13,6 +13,7 @@ from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.simulation.baskets import World
 from nextoffer.simulation.catalogue import BEFORE
 from nextoffer.simulation.customers import SLOTS, Customers, Rows
+from nextoffer.simulation.households import buyers_for
 from nextoffer.simulation.luck import Stream, uniform
 from nextoffer.simulation.occasions import Passes, live_passes
 from nextoffer.simulation.response import Offers, Response, respond
@@ -81,6 +82,7 @@ class Week:
     lapsed, returned, cause : rows that lapsed; that came back, and why (NATURAL or BY_OFFER)
     response : how the offers were received, if there were any
     passes : passes taken and renewed; None where the shop has none
+    account : (b,) rows whose account the orders are placed with: their own, except under `interference`
     """
 
     buyers: Ints
@@ -94,6 +96,7 @@ class Week:
     cause: Ints
     response: Response | None
     passes: Passes | None
+    account: Ints
 
 
 def first_state(world: World, customers: Customers) -> State:
@@ -177,30 +180,33 @@ def advance(
     buyers = np.flatnonzero(ordered | natural | moved)
     run_out = (state.due[buyers] < week + 1) & (customers.refill[buyers] >= 0)
     returned = np.flatnonzero(ordered & (state.status == LAPSED))
-    outcome = Week(
+    passes = live_passes(world, customers, state.pass_ends, week, ordered)
+    lapsed = np.flatnonzero(_lapsing(world, customers, state, week, ordered, joining))
+    _refill(world, customers, state, week, ordered, joining, response)
+    state.last[ordered] = week
+    state.orders[ordered] += 1
+    state.lives[returned] += 1
+    state.status[ordered] = ACTIVE
+    state.status[lapsed], state.since[lapsed] = LAPSED, week
+    state.fatigue *= np.float32(FATIGUE_KEPT)
+    if response is not None:
+        state.fatigue[response.row] += response.opened
+        state.subscribed[response.row[response.unsubscribed]] = False
+    together = world.settings.interference
+    return Week(
         buyers=buyers,
         ordered=ordered[buyers],
         natural=natural[buyers],
         due=np.where(run_out, customers.refill[buyers], -1),
         moved=moved[buyers],
         settled=settled[buyers],
-        lapsed=np.flatnonzero(_lapsing(world, customers, state, week, ordered, joining)),
+        lapsed=lapsed,
         returned=returned,
         cause=np.where(natural[returned], NATURAL, BY_OFFER).astype(np.int8),
         response=response,
-        passes=live_passes(world, customers, state.pass_ends, week, ordered),
+        passes=passes,
+        account=buyers_for(customers, state, buyers, joining[buyers]) if together else buyers,
     )
-    _refill(world, customers, state, week, ordered, joining, response)
-    state.last[ordered] = week
-    state.orders[ordered] += 1
-    state.lives[returned] += 1
-    state.status[ordered] = ACTIVE
-    state.status[outcome.lapsed], state.since[outcome.lapsed] = LAPSED, week
-    state.fatigue *= np.float32(FATIGUE_KEPT)
-    if response is not None:
-        state.fatigue[response.row] += response.opened
-        state.subscribed[response.row[response.unsubscribed]] = False
-    return outcome
 
 
 def settles(state: State, week: int, natural: Bools) -> Bools:

@@ -18,7 +18,7 @@ from nextoffer.simulation.customers import Customers
 from nextoffer.simulation.life import State, Week
 from nextoffer.simulation.luck import Stream, uniform
 from nextoffer.simulation.response import CONTACT, Offers, Response
-from nextoffer.simulation.sales import Sold, Worth, week_start
+from nextoffer.simulation.sales import Sold, Worth, order_customer, week_start
 
 OfferRows: TypeAlias = pa.Table | Mapping[str, Sequence[Any]]
 _CARRIED = {
@@ -116,7 +116,7 @@ def message_tables(
     """Exposures (all offers sent), clicks (offers of opened messages) and redemptions (incentives used)."""
     if response is None:
         stamped = table.rename_columns([_STAMP.get(name, name) for name in table.column_names])
-        return stamped, stamped, _redemptions(world, sold.take(slice(0, 0)), prices, {})
+        return stamped, stamped, _redemptions(world, week, sold.take(slice(0, 0)), prices, {})
     offers = response.offers
     plain = table.drop_columns(["sent_at"]).take(pa.array(offers.source))
     shown = plain.append_column("occurred_at", columns.moments(offers.sent_at))
@@ -130,7 +130,7 @@ def message_tables(
     )
     cut = sold.take(np.flatnonzero(sold.price < prices[sold.product]))
     kind_of = dict(zip(response.row.tolist(), offers.kind[response.rank == 0].tolist(), strict=True))
-    return shown, clicked, _redemptions(world, cut, prices, kind_of)
+    return shown, clicked, _redemptions(world, week, cut, prices, kind_of)
 
 
 def week_truth(world: World, customers: Customers, state: State, outcome: Week, worth: Worth) -> pa.Table:
@@ -176,8 +176,9 @@ def week_truth(world: World, customers: Customers, state: State, outcome: Week, 
     )
 
 
-def _redemptions(world: World, cut: Sold, prices: Ints, kind_of: Mapping[int, int]) -> pa.Table:
-    kinds = np.array([kind_of[number] for number in cut.customer.tolist()], dtype=np.int64)
+def _redemptions(world: World, week: int, cut: Sold, prices: Ints, kind_of: Mapping[int, int]) -> pa.Table:
+    wanted = order_customer(world, week, cut.order)  # under `interference` another may have placed it
+    kinds = np.array([kind_of[number] for number in wanted.tolist()], dtype=np.int64)
     return pa.table(
         {
             "order_id": columns.order_ids(world.settings, cut.order),

@@ -104,7 +104,7 @@ def sell(
     earn(customers, state.points, week, buyers, worth.revenue)
     sold = Sold(
         order=_order_number(world, week, numbers)[lines.order],
-        customer=numbers[lines.order],
+        customer=customers.customer[outcome.account][lines.order],
         product=lines.product,
         quantity=lines.quantity,
         price=price,
@@ -162,6 +162,12 @@ def order_table(world: World, sold: Sold) -> pa.Table:
         columns.money(sold.cost),
     ]
     return pa.Table.from_arrays(arrays, schema=columns.ORDERS)
+
+
+def order_customer(world: World, week: int, orders: Ints) -> Ints:
+    """Number of the customer whose need each order of a week meets."""
+    numbers: Ints = orders // 2 - week * world.settings.customers
+    return numbers
 
 
 def _order_number(world: World, week: int, numbers: Ints) -> Ints:

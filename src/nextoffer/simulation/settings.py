@@ -61,6 +61,8 @@ class ShopSettings:
     """clicks say nothing about who read the message"""
     stockouts: bool = False
     """one product in a hundred is out of stock for a week; its neighbours on the ladder sell instead"""
+    interference: bool = False
+    """customers keep house in pairs; whoever of a pair read an offer lately buys for both (see `households`)"""
     drift: bool = False
     """own families change for 2 % of customers a week; from the fifth week after the history, σ × .6"""
 

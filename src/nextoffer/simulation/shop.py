@@ -19,15 +19,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from nextoffer.domain.arrays import Floats
 from nextoffer.errors import RequestError
 from nextoffer.simulation import aftermath, columns, dirt, truth
 from nextoffer.simulation.aftermath import effect_table, lapse_rows
 from nextoffer.simulation.baskets import World
-from nextoffer.simulation.catalogue import make_catalogue, shelf
+from nextoffer.simulation.catalogue import Shelf, make_catalogue, shelf
 from nextoffer.simulation.customers import Customers
 from nextoffer.simulation.expected import Before, Expected, before_week, expect, with_eligible
 from nextoffer.simulation.history import customers_of, write_chunks
-from nextoffer.simulation.life import State, Week, advance
+from nextoffer.simulation.life import State, Week, advance, base_hazard
 from nextoffer.simulation.messages import (
     OfferRows,
     as_table,
@@ -165,13 +166,14 @@ class Shop:
             messages=_if_there(folder / "messages.parquet"),
         )
 
-    def step(self, week: int, offers: OfferRows | None = None) -> StepRows:
+    def step(self, week: int, offers: OfferRows | None = None, expected: bool = True) -> StepRows:
         """Live through one week after the history, in turn, with or without offers.
 
         `offers` has customer_id, kind, product_id (or null), level (share of the price given away) and,
         optionally, basket (whether the incentive is on the whole basket; by default where no product is
         named), sent_at, rank, channel, valid_until and propensity; several rows of a customer are one
-        message, best offer first: the first one's incentive acts.
+        message, best offer first: the first one's incentive acts. Without `expected` the week's worth on average
+        is not worked out, which takes half the time.
 
         Raises
         ------
@@ -182,12 +184,11 @@ class Shop:
             raise RequestError(f"the shop lives week by week: the next is {live.week}, not {week}", "week")
         table = as_table(offers)
         given = read_offers(world, table, week)
-        now = self.before()
-        window = now.window
-        given = None if given is None else with_eligible(now, given)
-        outcome, expected = self._advance(now, given)
+        window = shelf(self.settings, world.catalogue, world.world_seed, week)
+        hazard = base_hazard(self.settings, live.customers, live.state, week)
+        outcome, on_average = self._advance(given, expected)
         sold, worth = sell(world, live.customers, live.state, window, week, outcome)
-        seen = self._browse(now, outcome, sold, worth)
+        seen = self._browse(hazard, window, outcome, sold, worth)
         strangers = sell_to_guests(world, window, week, live.customers.customer)
         everything = Sold.concat([sold, strangers])
         back = Sold.concat([live.pending, returned(world, week, everything)])
@@ -203,14 +204,14 @@ class Shop:
             interactions=seen,
             subscriptions=None if outcome.passes is None else subscription_table(world, outcome.passes),
             lapses=lapse_rows(world, live.customers, week, outcome),
-            expected=expected,
+            expected=on_average,
         )
         live.journal.weeks.append(rows)
         return rows
 
-    def run_out(self, weeks: int = 12) -> list[StepRows]:
+    def run_out(self, weeks: int = 12, expected: bool = True) -> list[StepRows]:
         """Weeks without offers, in which what was moved forward settles and who came back goes on buying."""
-        return [self.step(self.week) for _ in range(weeks)]
+        return [self.step(self.week, expected=expected) for _ in range(weeks)]
 
     def visible(self) -> Visible:
         """What the shop's own systems show at the start of the next week."""
@@ -252,10 +253,12 @@ class Shop:
             columns.write_table(written[-1], table)
         return written
 
-    def fork(self) -> Shop:
-        """The same shop at the same moment, to live on under other offers with the same luck."""
+    def fork(self, luck_seed: int | None = None) -> Shop:
+        """The same shop at the same moment, to live on under other offers: with the same luck, or with another."""
         twin = object.__new__(Shop)
         twin.settings, twin.world, twin.start, twin._ends = self.settings, self.world, self.start, None
+        if luck_seed is not None:
+            twin.world = replace(self.world, luck_seed=luck_seed)
         live, everyone = self._alive(), slice(None)
         twin._live = Live(
             live.customers,
@@ -267,21 +270,26 @@ class Shop:
         )
         return twin
 
-    def _advance(self, now: Before, given: Offers | None) -> tuple[Week, Expected]:
-        """Live on, and what the week was worth on average, given the state it began with."""
+    def _advance(self, given: Offers | None, expected: bool) -> tuple[Week, Expected | None]:
+        """Live on; and, if asked, what the week was worth on average, given the state it began with."""
         live = self._alive()
-        began = replace(now, state=live.state.take(slice(None)))
-        outcome = advance(self.world, live.customers, live.state, now.week, given)
-        return outcome, expect(began, outcome.response)
+        now = self.before() if expected or given is not None else None
+        if now is not None and given is not None:
+            given = with_eligible(now, given)
+        began = replace(now, state=live.state.take(slice(None))) if now is not None and expected else None
+        outcome = advance(self.world, live.customers, live.state, live.week, given)
+        return outcome, None if began is None else expect(began, outcome.response)
 
-    def _browse(self, now: Before, outcome: Week, sold: Sold, worth: Worth) -> pa.Table | None:
+    def _browse(
+        self, hazard: Floats, window: Shelf, outcome: Week, sold: Sold, worth: Worth
+    ) -> pa.Table | None:
         """Views and carts of the week, where they are recorded."""
         if not self.settings.interactions:
             return None
         live = self._alive()
-        events, carts = browse(self.world, live.customers, now.window, now.week, now.hazard)
-        keep_carts(live.customers, live.state, now.week, outcome, worth.at, carts)
-        return pa.concat_tables([events, browse_to_order(self.world, now.week, sold)])
+        events, carts = browse(self.world, live.customers, window, live.week, hazard)
+        keep_carts(live.customers, live.state, live.week, outcome, worth.at, carts)
+        return pa.concat_tables([events, browse_to_order(self.world, live.week, sold)])
 
     def _alive(self) -> Live:
         if self._live is None:
