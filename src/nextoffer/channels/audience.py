@@ -25,6 +25,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "quiet_hours": "it is a quiet hour in the shop's time zone: see [contact] quiet_hours",
     "other_segment": "the campaign names other segments",
     "holdout": "they get no offers, so that uplift can be measured",
+    "experiment": "an experiment holds back from them what was for this message: see [experiments]",
     "contact_cap": "they were written to lately: see [contact]",
     "campaign_cap": "they have had all messages of this campaign they may have: see its max_per_customer",
     "budget": "the campaign's budget went to offers that earn more",

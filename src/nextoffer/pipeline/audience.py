@@ -21,7 +21,7 @@ from nextoffer.plugins import open_source
 from nextoffer.sources.customers import read_customers
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.reach import messages_of
-from nextoffer.tracking.schema import HOLDOUT, Decision
+from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision
 
 NOBODY: Ints = np.zeros(0, dtype=np.int64)
 
@@ -140,16 +140,17 @@ def left_out(
     write, by cause.
     """
     shop, n = run.shop, len(people)
-    decided, held_out, offered, capped, had_all, poor = (np.zeros(n, dtype=bool) for _ in range(6))
+    capped, had_all, poor = (np.zeros(n, dtype=bool) for _ in range(3))
     poor[starved] = True
-    rows = rows_of(shop, [one.unit_id for one in decisions])
-    known = rows >= 0
-    decided[rows[known]] = True
-    held_out[rows[known]] = np.array([one.group == HOLDOUT for one in decisions], dtype=bool)[known]
-    offered[rows[known]] = np.array([bool(one.slate) for one in decisions], dtype=bool)[known]
+    decided = _marked(shop, n, decisions)
+    held_out = _marked(
+        shop, n, [one for one in decisions if one.group == HOLDOUT and one.withheld_by is None]
+    )
+    ghosts = _marked(shop, n, [one for one in decisions if one.withheld_by is not None])
+    offered = _marked(shop, n, [one for one in decisions if one.group == TREATED and one.slate])
     others = np.flatnonzero(~(people.unreachable() | people.other_segment | decided))
     if ids := ids_of(shop, others):
-        held_out[others] = ledger.assign(shop.settings.experiment, ids, run.now)
+        held_out[others] = ledger.assign(shop.settings.experiment, ids, run.now, strata_of(shop, others))
         contacts, contact = contacts_of(run, ledger, ids), shop.settings.contact
         often = (contacts.today >= contact.max_per_day) | (contacts.week >= contact.max_per_week)
         capped[others] = often & (not run.campaign.transactional)
@@ -158,6 +159,7 @@ def left_out(
         **people.causes,
         "other_segment": people.other_segment & ~decided,
         "holdout": held_out,
+        "experiment": ghosts & ~offered,
         "contact_cap": capped,
         "campaign_cap": had_all,
         "budget": poor,
@@ -197,6 +199,21 @@ def rows_of(shop: OpenShop, ids: Sequence[str]) -> Ints:
     """Rows of the bundle of customer ids, −1 for one it does not know."""
     at = pc.index_in(pa.array(ids, pa.large_string()), value_set=shop.bundle.customer_ids.ids.to_arrow())
     return np.asarray(pc.fill_null(at, -1), dtype=np.int64)
+
+
+def strata_of(shop: OpenShop, rows: Ints) -> list[str]:
+    """The segment slug of rows of the bundle: the strata customers are assigned in."""
+    segment = np.asarray(shop.bundle.knowledge.customers.segment)[rows]
+    slugs: list[str] = np.array(SEGMENTS, dtype=object)[segment].tolist()
+    return slugs
+
+
+def _marked(shop: OpenShop, n: int, decisions: Sequence[Decision]) -> Bools:
+    """(n,) bool, the bundle's customers these decisions are about."""
+    rows = rows_of(shop, [one.unit_id for one in decisions])
+    marked: Bools = np.zeros(n, dtype=bool)
+    marked[rows[rows >= 0]] = True
+    return marked
 
 
 def _other_segment(run: Run) -> Bools:

@@ -1,7 +1,8 @@
 """Export: who gets the campaign's message and which offers, recorded before the file is written.
 
     people -> causes (audience.py) -> assignment, choice with caps and budget, codes (deciding.py)
-           -> decisions of both groups in the ledger -> the channel's file
+           -> what experiments hold back of them (holding_back.py)
+           -> decisions of both groups, and ghosts, in the ledger -> the channel's file
 
 A run is (campaign, shop-local date). Repeating it rewrites the same rows from the ledger, even under a new
 bundle; only consent, address and quiet hours are read afresh, so that whoever objected since is left out.
@@ -31,6 +32,7 @@ from nextoffer.pipeline.audience import NOBODY, People, Run, left_out, people_of
 from nextoffer.pipeline.deciding import Spending, decide_run
 from nextoffer.pipeline.workspace import Progress, quiet
 from nextoffer.plugins import channels
+from nextoffer.tracking.assigning import refuse_changed_terms
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.schema import TREATED, Decision
 
@@ -73,8 +75,10 @@ def export(
     Raises
     ------
     CampaignError : the campaign is not configured, or the file cannot be written
+    ConfigError : an experiment is configured otherwise than it was begun
     """
     campaign, channel = campaign_of(shop.settings, name)
+    refuse_changed_terms(ledger.engine, shop.settings)
     run = Run(shop, name, campaign, channel, run_on or now.astimezone(shop.settings.zone).date(), now)
     progress("customers")
     people = people_of(run)

@@ -21,8 +21,10 @@ from nextoffer.offers.choosing import Context
 from nextoffer.offers.display import Shown, displayed, propensities
 from nextoffer.offers.ranking import Choice, decide, slates_of
 from nextoffer.offers.spending import decide_within, spent
-from nextoffer.pipeline.audience import People, Run, contacts_of, ids_of
+from nextoffer.pipeline.audience import People, Run, contacts_of, ids_of, strata_of
+from nextoffer.pipeline.holding_back import held_back
 from nextoffer.tracking.counts import used, used_by
+from nextoffer.tracking.experiments import withhold
 from nextoffer.tracking.grants import grants_of, with_codes
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.reach import event_made
@@ -64,29 +66,33 @@ class Decided:
 def decide_run(run: Run, ledger: Ledger, people: People) -> Decided:
     """Decide for whoever can be asked, both groups alike; a customer nothing could be offered has no decision.
 
-    Assignments are written here, and the codes of the treated, before the decisions that name them are recorded:
-    a code nobody was told of does no harm, and asked again the same offer has the same code.
+    Assignments are written here, and the codes of what leaves, before the decisions that name them are recorded:
+    a code nobody was told of does no harm, and asked again the same offer has the same code. What an experiment
+    holds back of a decision follows it as a ghost.
     """
     rows = people.askable()
     ids = ids_of(run.shop, rows)
     if not ids:
         return Decided([], rows, Spending(0.0))
-    held_out = ledger.assign(run.shop.settings.experiment, ids, run.now)
+    strata = strata_of(run.shop, rows)
+    held_out = ledger.assign(run.shop.settings.experiment, ids, run.now, strata)
     choice, allocation = _choice(run, ledger, rows, ids)
     slates = slates_of(choice)
     asked = zip(
         ids,
         people.table["locale"].take(pa.array(rows)).to_pylist(),
         held_out.tolist(),
+        held_back(run, ledger, ids, strata, ~held_out, slates),
         _places(slates, len(rows)),
         propensities(choice, len(rows)),
         strict=True,
     )
     made: list[Decision] = []
-    for row, (unit, locale, held, place, chances) in zip(rows.tolist(), asked, strict=True):
+    for row, (unit, locale, held, studies, place, chances) in zip(rows.tolist(), asked, strict=True):
         if place or chances is not None:
             slate = _slate(run, row, unit, locale, slates, place)
-            made.append(_decision(run, unit, held, slate, chances))
+            left, ghosts = withhold(_decision(run, unit, held, slate, chances), studies)
+            made += [left, *ghosts] if left.slate or left.propensities else ghosts
     without = np.setdiff1d(slates.dropped_customer[slates.dropped_reason == DROP["budget"]], slates.customer)
     return Decided(_with_codes(run, ledger, made), rows[without], _spending(run, choice, allocation))
 

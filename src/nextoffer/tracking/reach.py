@@ -30,7 +30,9 @@ def messages_of(ledger: Written, campaign: str, unit_ids: Sequence[str], except_
     -------
     (n,) int64, in the order of `unit_ids`
     """
-    query = select(decisions.c.unit_id, func.count(1)).where(
+    # a message and what experiments held back of it are one
+    run = func.coalesce(decisions.c.run_on, decisions.c.decision_id)
+    query = select(decisions.c.unit_id, func.count(run.distinct())).where(
         decisions.c.campaign == campaign,
         or_(decisions.c.run_on.is_(None), decisions.c.run_on != except_run_on.isoformat()),
         decisions.c.slate != "[]",
