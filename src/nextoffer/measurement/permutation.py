@@ -1,4 +1,4 @@
-"""One statistic against its permutations: exact sums, random assignments, and the two tails.
+"""One statistic against its permutations: moments, the two tails, and the interval cut at the same draws.
 
 Ties count against us, and the interval is cut at the very draws that decide the verdict, so that the two
 never contradict each other.
@@ -12,80 +12,66 @@ from typing import Literal
 
 import numpy as np
 
-from nextoffer.domain.arrays import Bools, Floats
+from nextoffer.domain.arrays import Floats
+from nextoffer.measurement.draws import FLAT
 
 Verdict = Literal["win", "loss", "not shown", "too few buyers"]
+Moments = tuple[Floats, Floats]  # a mean and its variance by group, each (…, 2): treated, holdout
 
 SAME = 1e-9  # relative rounding error within which two statistics are a tie
-FLAT = 1e-12  # share of the mean square below which a variance is rounding error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Sums:
-    """Sums of values and of their squares by group, of one or many assignments: (…, 2) treated, holdout."""
-
-    first: Floats
-    second: Floats
-
-    @classmethod
-    def of(cls, values: Floats, treated: Bools) -> Sums:
-        """The sums of one assignment."""
-        groups = np.stack([treated, ~treated]).astype(np.float64)
-        return cls(groups @ values, groups @ values**2)
-
-    def moments(self, sizes: Floats) -> tuple[Floats, Floats]:
-        """Mean and variance of the mean, by group; zeros count through the sizes."""
-        mean = self.first / sizes
-        mean_square = self.second / sizes
-        variance = mean_square - mean**2
-        variance = np.where(variance > FLAT * mean_square, variance, 0.0)
-        return mean, variance / (sizes - 1)
-
-    def welch(self, sizes: Floats) -> tuple[Floats, Floats]:
-        """Difference of the means and its standard error."""
-        mean, variance = self.moments(sizes)
-        return mean[..., 0] - mean[..., 1], np.sqrt(variance.sum(axis=-1))
-
-    def log_ratio(self, sizes: Floats) -> tuple[Floats, Floats]:
-        """Logarithm of the ratio of the means and its standard error by the delta method.
-
-        Without any spend in the holdout the ratio counts as infinite, without any among the treated as 0.
-        """
-        mean, variance = self.moments(sizes)
-        positive = mean > 0
-        safe = np.where(positive, mean, 1.0)
-        ratio = np.log(safe[..., 0]) - np.log(safe[..., 1])
-        ratio = np.where(positive[..., 0], ratio, -np.inf)
-        ratio = np.where(positive[..., 1], ratio, np.inf)
-        return ratio, np.sqrt((variance / safe**2).sum(axis=-1))
+def mean_moments(sums: Floats, sizes: Floats) -> Moments:
+    """The mean per customer, zeros counted through (2,) sizes, of (…, 2, 2) sums of values and of squares."""
+    mean, mean_square = (sums[..., power] / sizes for power in (0, 1))
+    return mean, _variance(mean_square - mean**2, mean_square, sizes)
 
 
-@dataclass(frozen=True, slots=True)
-class Tails:
-    """One statistic against its permutations: how many draws lie at or beyond it on either side."""
+def ratio_moments(sums: Floats, sizes: Floats) -> Moments:
+    """Top over bottom, linearised around its own value; not a number where a group's bottom is not above 0.
 
-    estimate: float
-    stderr: float
-    low: float
-    high: float
-    n_above: int
-    n_below: int
-    verdict: Verdict
+    Parameters
+    ----------
+    sums : (…, 2, 5) of top, bottom, top², top × bottom, bottom²
+
+    References
+    ----------
+    Deng, Knoblich & Lu (2018), Applying the delta method in metric analytics, KDD.
+    """
+    top, bottom, top_top, top_bottom, bottom_bottom = (sums[..., at] / sizes for at in range(5))
+    bottom = np.where(bottom > 0, bottom, np.nan)
+    ratio = top / bottom
+    residual = top_top - 2 * ratio * top_bottom + ratio**2 * bottom_bottom
+    return ratio, _variance(residual, top_top, sizes) / bottom**2
 
 
-def draw(values: Floats, n_treated: int, n_holdout: int, n_draws: int, rng: np.random.Generator) -> Sums:
-    """Sums of random assignments to groups of the same sizes; only customers with a value are drawn."""
-    few = min(n_treated, n_holdout)  # draw the smaller group; the other is the rest
-    counts = rng.hypergeometric(len(values), n_treated + n_holdout - len(values), few, size=n_draws)
-    drawn = np.empty((n_draws, 2))
-    for row, count in enumerate(counts.tolist()):
-        chosen = values.take(rng.choice(len(values), count, replace=False, shuffle=False))
-        drawn[row] = chosen.sum(), chosen @ chosen
-    total = np.array([values.sum(), values @ values])
-    rest = total - drawn
-    rest[np.abs(rest) <= FLAT * np.array([np.abs(values).sum(), total[1]])] = 0.0
-    treated, holdout = (rest, drawn) if n_holdout == few else (drawn, rest)
-    return Sums(*(np.stack([treated[:, power], holdout[:, power]], axis=1) for power in (0, 1)))
+def _variance(mean_square: Floats, of: Floats, sizes: Floats) -> Floats:
+    """Variance of the mean; 0 where it is rounding error of what it was computed `of`."""
+    kept: Floats = np.where(mean_square <= FLAT * of, 0.0, mean_square) / (sizes - 1)
+    return kept
+
+
+def difference(moments: Moments) -> Moments:
+    """Treated minus holdout and its standard error, (…,) each; a difference of rounding error is 0."""
+    mean, variance = moments
+    estimate = mean[..., 0] - mean[..., 1]
+    estimate = np.where(np.abs(estimate) <= FLAT * np.abs(mean).sum(axis=-1), 0.0, estimate)
+    return estimate, np.sqrt(variance.sum(axis=-1))
+
+
+def log_ratio(moments: Moments) -> Moments:
+    """Logarithm of treated over holdout and its standard error by the delta method.
+
+    Nothing above 0 in the holdout counts as an infinite ratio, nothing among the treated as 0.
+    """
+    mean, variance = moments
+    safe = np.where(mean > 0, mean, 1.0)
+    estimate = np.log(safe[..., 0]) - np.log(safe[..., 1])
+    estimate = np.where(np.abs(estimate) <= FLAT, 0.0, estimate)
+    estimate = np.where(mean[..., 0] <= 0, -np.inf, estimate)
+    estimate = np.where(mean[..., 1] <= 0, np.inf, estimate)
+    estimate = np.where(np.isnan(mean).any(axis=-1), np.nan, estimate)
+    return estimate, np.sqrt((variance / safe**2).sum(axis=-1))
 
 
 def _studentised(estimate: Floats, stderr: Floats) -> Floats:
@@ -96,25 +82,64 @@ def _studentised(estimate: Floats, stderr: Floats) -> Floats:
     return answer
 
 
-def tails(
-    estimate: Floats, stderr: Floats, estimates: Floats, stderrs: Floats, j: int, n_draws: int
-) -> Tails:
-    """The verdict and the interval of a statistic seen once and drawn (n_draws,) times.
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistic:
+    """One statistic as it was seen, among its permutations.
 
-    `j` draws may lie at or beyond it, itself included, before it is no longer rare.
+    Parameters
+    ----------
+    drawn : the studentised permutations, ascending
+    n_above, n_below : permutations at or beyond it on either side; one that is not determined lies on both
     """
-    t, drawn = float(_studentised(estimate, stderr)), _studentised(estimates, stderrs)
-    # A tie must be one whatever order the sums were taken in.
-    drawn = np.sort(np.where(np.isclose(drawn, t, rtol=SAME, atol=SAME), t, drawn))
-    n_above = n_draws - int(np.searchsorted(drawn, t, "left"))
-    n_below = int(np.searchsorted(drawn, t, "right"))
-    verdict: Verdict = "win" if n_above < j else "loss" if n_below < j else "not shown"
-    upper, lower = float(drawn[n_draws - j]), float(drawn[j - 1])
-    if stderr > 0 and math.isfinite(t):
-        # d - t* se, written so that a tie gives exactly 0
-        low, high = float(stderr) * (t - upper), float(stderr) * (t - lower)
-    elif verdict == "not shown":
-        low, high = min(0.0, float(estimate)), max(0.0, float(estimate))
-    else:
-        low = high = float(estimate)
-    return Tails(float(estimate), float(stderr), low, high, n_above, n_below, verdict)
+
+    estimate: float
+    stderr: float
+    t: float
+    drawn: Floats
+    n_draws: int
+    n_above: int
+    n_below: int
+
+    @classmethod
+    def of(cls, seen: Moments, drawn: Moments) -> Statistic:
+        """Of an estimate and its standard error, and the same of (n_draws,) permutations."""
+        (estimate, stderr), n_draws = (float(part) for part in seen), len(drawn[0])
+        t, permuted = float(_studentised(*seen)), _studentised(*drawn)
+        permuted = permuted[~np.isnan(permuted)]
+        # A tie must be one whatever order the sums were taken in.
+        permuted = np.sort(np.where(np.isclose(permuted, t, rtol=SAME, atol=SAME), t, permuted))
+        n_above = n_draws - int(np.searchsorted(permuted, t, "left"))
+        n_below = int(np.searchsorted(permuted, t, "right")) + n_draws - len(permuted)
+        return cls(estimate, stderr, t, permuted, n_draws, n_above, n_below)
+
+    @property
+    def p_win(self) -> float:
+        """One-sided: of all assignments, the seen one included, how many favour offers as much."""
+        return (1 + self.n_above) / (self.n_draws + 1)
+
+    @property
+    def p_loss(self) -> float:
+        """The same on the other side."""
+        return (1 + self.n_below) / (self.n_draws + 1)
+
+    def rank(self, alpha: float) -> int:
+        """How many permutations, the seen one included, may lie at or beyond it at a one-sided error."""
+        return int(alpha * (self.n_draws + 1) + SAME)
+
+    def verdict(self, alpha: float) -> Verdict:
+        """At a one-sided error; one that so few permutations cannot show is not shown."""
+        j = self.rank(alpha)
+        return "win" if self.n_above < j else "loss" if self.n_below < j else "not shown"
+
+    def interval(self, alpha: float) -> tuple[float, float]:
+        """Of 1 − 2 alpha; it excludes 0 exactly when `verdict` decides. An end may be infinite."""
+        j = self.rank(alpha) - (self.n_draws - len(self.drawn))  # the undetermined lie beyond both ends
+        if j < 1:
+            return -math.inf, math.inf
+        upper, lower = float(self.drawn[-j]), float(self.drawn[j - 1])
+        if self.stderr > 0 and math.isfinite(self.t):
+            # d - t* se, written so that a tie gives exactly 0
+            return self.stderr * (self.t - upper), self.stderr * (self.t - lower)
+        if self.verdict(alpha) == "not shown":
+            return min(0.0, self.estimate), max(0.0, self.estimate)
+        return self.estimate, self.estimate
