@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import duckdb
 import pyarrow as pa
 
 from nextoffer.domain.money import to_minor
-from nextoffer.measurement.outcomes import merged_orders, naive
+from nextoffer.measurement.kpi.windows import Window
+from nextoffer.measurement.outcomes import merged_orders
 from nextoffer.texts import Said, said
 
 ATTRIBUTION_DAYS = 7
@@ -110,24 +110,6 @@ class Attributed:
     def note(self) -> Said | None:
         """Why there is no ROI."""
         return None if self.cost else said("no cost is known, so a return on it cannot be said")
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """[start, end)."""
-
-    start: datetime
-    end: datetime
-
-    @property
-    def before(self) -> Window:
-        """The window of the same length that ends where this one starts."""
-        return Window(self.start - (self.end - self.start), self.start)
-
-    @property
-    def parameters(self) -> dict[str, datetime]:
-        """As SQL parameters, in UTC without zone."""
-        return {"start": naive(self.start), "end": naive(self.end)}
 
 
 class Figures:
