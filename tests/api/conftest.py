@@ -150,7 +150,13 @@ class FakeLedger:
         schema.metadata.create_all(engine)
         return engine
 
-    def assign(self, experiment: Experiment, unit_ids: Sequence[str], at: datetime) -> Bools:
+    def assign(
+        self,
+        experiment: Experiment,
+        unit_ids: Sequence[str],
+        at: datetime,
+        strata: Sequence[str | None] | None = None,
+    ) -> Bools:
         self._check()
         for unit, out in zip(unit_ids, groups(experiment, unit_ids).tolist(), strict=True):
             self.assigned.setdefault(unit, out)

@@ -27,6 +27,7 @@ from nextoffer.config import Settings
 from nextoffer.domain.events import SERVER_ONLY
 from nextoffer.domain.offers import Slate, offer_json, utc_text
 from nextoffer.errors import BadRecordError
+from nextoffer.tracking.experiments import Study, running
 from nextoffer.tracking.grants import grants_of
 from nextoffer.tracking.parse import parse_event
 from nextoffer.tracking.schema import HOLDOUT, Decision, Event
@@ -50,7 +51,9 @@ class Routes:
         self._service, self._ledger, self._settings = service, ledger, settings
         self._keys, self._clock, self._n_workers = keys, clock, n_workers
         self._lately = Lately(ledger, settings)
-        self._writer: GroupWriter[ToRecord, Recorded] = GroupWriter(recorder(ledger, settings.experiment))
+        self._writer: GroupWriter[ToRecord, Recorded] = GroupWriter(
+            recorder(ledger, settings.experiment, self._studies_at)
+        )
 
     def close(self) -> None:
         """Commit what is waiting and let go of the threads."""
@@ -161,7 +164,7 @@ class Routes:
         customer_id: str | None,
         visitor_id: str | None,
     ) -> Response:
-        """The slate: made for both groups alike, recorded, and shown to the treated."""
+        """The slate: made for both groups alike, recorded, and shown to the treated as far as nothing holds it back."""
         if asked.explain:
             caller.must_be_server("explain", "explain")
         language = wire.language_of(asked.locale, request.headers.get("accept-language"))
@@ -177,7 +180,7 @@ class Routes:
         menu = bundle.menu(now)
         # a code is bound to a customer: a visitor may turn out to be anybody
         grants = grants_of(decision, menu) if customer_id and menu is not None else ()
-        recorded = await self._writer.write(ToRecord(decision, grants=grants))
+        recorded = await self._writer.write(ToRecord(decision, grants=grants, stratum=slate.segment))
         body = wire.slate_body(
             slate,
             [] if recorded.group == HOLDOUT else [dict(offer) for offer in recorded.slate],
@@ -216,6 +219,13 @@ class Routes:
             placement=placement,
             propensities={"treated": 1.0 - share, **(slate.propensities or {})} if unit else None,
         )
+
+    def _studies_at(self, moment: datetime) -> list[Study]:
+        """The experiments on what the site shows that run at a moment; those of campaigns are the export's."""
+        if not self._settings.experiments:
+            return []
+        today = moment.astimezone(self._settings.zone).date()
+        return [study for study in running(self._settings, today) if study.reaches(None)]
 
     def _parsed(self, items: list[Any], caller: Caller) -> tuple[list[Event], list[dict[str, Any]]]:
         """The events that can be recorded, and the faults of those that cannot."""

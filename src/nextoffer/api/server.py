@@ -23,6 +23,7 @@ from nextoffer.bundle.bundle import Bundle
 from nextoffer.bundle.opening import CURRENT
 from nextoffer.config import Secrets, Settings
 from nextoffer.errors import ConfigError, LedgerError
+from nextoffer.tracking.assigning import refuse_changed_terms
 from nextoffer.tracking.ledger import open_ledger
 
 BACKLOG: Final = 2048
@@ -48,7 +49,8 @@ def serve(
 
     Raises
     ------
-    ConfigError : no keys, or `insecure` beyond loopback, or the address cannot be bound.
+    ConfigError : no keys, or `insecure` beyond loopback, or the address cannot be bound; or an experiment is
+        configured otherwise than it was begun.
     NoBundleError, BundleCorruptError : there is nothing to serve.
     LedgerError : the ledger cannot be opened.
     """
@@ -62,6 +64,7 @@ def serve(
         shop_opener(settings, secrets.signing_key, self_test), settings.models_dir / CURRENT
     ).close()
     ledger = open_ledger(settings.store, checkpoints=False)
+    refuse_changed_terms(ledger.engine, settings)
     with _every(CHECKPOINT_SECONDS, ledger.checkpoint):
         run_server(make_app, secrets, host, port, workers, insecure)
     ledger.close()
@@ -78,6 +81,7 @@ def shop_app(
     opener = shop_opener(settings, secrets.signing_key, self_test)
     service = BundleService(opener, settings.models_dir / CURRENT)
     ledger = open_ledger(settings.store, checkpoints=n_workers == 1)
+    refuse_changed_terms(ledger.engine, settings)
     return create_app(service, ledger, settings, secrets, utc_now, insecure, n_workers)
 
 

@@ -16,18 +16,21 @@ from itertools import islice
 from threading import Lock
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+import numpy as np
 from sqlalchemy import Engine
 
 from nextoffer.config import Experiment
-from nextoffer.domain.arrays import Bools
+from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.errors import LedgerError
 from nextoffer.tracking.codes import Codes, Grant
+from nextoffer.tracking.experiments import Study, held_out_of, withhold
 from nextoffer.tracking.grants import with_codes
 from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision, Event
 
 UNASSIGNED: Final = "unassigned"
 MAX_WAITING: Final = 4096
 
+StudiesAt = Callable[[datetime], Sequence[Study]]
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -43,7 +46,13 @@ class LedgerPort(Protocol):
     def codes(self) -> Codes:
         """The codes it issued."""
 
-    def assign(self, experiment: Experiment, unit_ids: Sequence[str], at: datetime) -> Bools:
+    def assign(
+        self,
+        experiment: Experiment | Study,
+        unit_ids: Sequence[str],
+        at: datetime,
+        strata: Sequence[str | None] | None = None,
+    ) -> Bools:
         """(n,) True for units of the holdout; new units are assigned."""
 
     def record_decisions(self, decisions: Sequence[Decision]) -> int:
@@ -131,17 +140,18 @@ class GroupWriter(Generic[Item, Answer]):
 class ToRecord:
     """What one request leaves in the ledger: a decision whose group is not yet known, or events.
 
-    `grants` are what the decision's offers grant to a treated customer.
+    `grants` are what the decision's offers grant to a treated customer, `stratum` the customer's segment if known.
     """
 
     decision: Decision | None = None
     events: tuple[Event, ...] = ()
     grants: tuple[Grant, ...] = ()
+    stratum: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The group of the decision's unit and its slate with codes, or what became of the events."""
+    """The group of the decision's unit and what is left of its slate, with codes, or what became of the events."""
 
     group: str = UNASSIGNED
     accepted: int = 0
@@ -149,13 +159,23 @@ class Recorded:
     slate: Sequence[Mapping[str, Any]] = ()
 
 
-def recorder(ledger: LedgerPort, experiment: Experiment) -> Callable[[list[ToRecord]], list[Recorded]]:
-    """The commit of the API: assignments, codes of the treated, decisions with their groups, then events."""
+def recorder(
+    ledger: LedgerPort,
+    experiment: Experiment,
+    studies_at: StudiesAt = lambda _: (),
+) -> Callable[[list[ToRecord]], list[Recorded]]:
+    """The commit of the API: assignments, codes of what leaves, decisions with their groups, ghosts, then events.
+
+    Parameters
+    ----------
+    studies_at : the experiments of the site that run at a moment
+    """
 
     def commit(batch: list[ToRecord]) -> list[Recorded]:
-        groups = _groups(ledger, experiment, [item.decision for item in batch if item.decision])
-        decided = _with_codes(ledger, [_grouped(item, groups) for item in batch])
-        ledger.record_decisions([decision for decision in decided if decision])
+        groups = _groups(ledger, experiment, batch)
+        left, ghosts = _held_back(ledger, studies_at, [_grouped(item, groups) for item in batch])
+        decided = _with_codes(ledger, left)
+        ledger.record_decisions([*(decision for decision in decided if decision), *ghosts])
         counts = _counts(ledger, [item.events for item in batch])
         return [
             Recorded(decision.group if decision else UNASSIGNED, *count, decision.slate if decision else ())
@@ -188,13 +208,45 @@ def _with_codes(ledger: LedgerPort, batch: list[ToRecord]) -> list[Decision | No
     ]
 
 
-def _groups(ledger: LedgerPort, experiment: Experiment, decisions: list[Decision]) -> dict[str, str]:
+def _groups(ledger: LedgerPort, experiment: Experiment, batch: list[ToRecord]) -> dict[str, str]:
     """unit -> group, assigning the units that are new; units without a name are never assigned."""
-    units = list(dict.fromkeys(decision.unit_id for decision in decisions if decision.unit_id))
-    if not units:
+    asked = [(item.decision, item.stratum) for item in batch if item.decision and item.decision.unit_id]
+    if not asked:
         return {}
-    held_out = ledger.assign(experiment, units, decisions[0].at)
-    return {unit: HOLDOUT if out else TREATED for unit, out in zip(units, held_out.tolist(), strict=True)}
+    strata = {decision.unit_id: stratum for decision, stratum in asked}
+    held_out = ledger.assign(experiment, list(strata), asked[0][0].at, list(strata.values()))
+    return {unit: HOLDOUT if out else TREATED for unit, out in zip(strata, held_out.tolist(), strict=True)}
+
+
+def _held_back(
+    ledger: LedgerPort, studies_at: StudiesAt, batch: list[ToRecord]
+) -> tuple[list[ToRecord], list[Decision]]:
+    """The batch without what experiments hold back from treated units, and the ghosts of that."""
+    treated = [
+        (place, item.decision, item.stratum)
+        for place, item in enumerate(batch)
+        if item.decision is not None and item.decision.group == TREATED
+    ]
+    studies = studies_at(treated[0][1].at) if treated else ()
+    if not studies:
+        return batch, []
+    places, decisions, strata = zip(*treated, strict=True)
+
+    def reached(study: Study) -> Ints:
+        covers = (any(study.covers(offer, None) for offer in one.slate) for one in decisions)
+        return np.flatnonzero(np.fromiter(covers, bool, len(decisions)))
+
+    units = [one.unit_id for one in decisions]
+    holding = held_out_of(ledger.assign, studies, units, strata, decisions[0].at, reached)
+    left, ghosts = list(batch), list[Decision]()
+    for place, decision, held_by in zip(places, decisions, holding, strict=True):
+        if held_by:
+            rest, back = withhold(decision, held_by)
+            leaving = {offer["offer_id"] for offer in rest.slate}
+            grants = tuple(grant for grant in batch[place].grants if grant.offer_id in leaving)
+            left[place] = replace(batch[place], decision=rest, grants=grants)
+            ghosts += back
+    return left, ghosts
 
 
 def _counts(ledger: LedgerPort, requests: list[tuple[Event, ...]]) -> list[tuple[int, int]]:

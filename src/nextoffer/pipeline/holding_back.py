@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from nextoffer.domain.arrays import Bools
+from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.domain.kinds import KIND
 from nextoffer.domain.offers import Slates
 from nextoffer.pipeline.audience import Run
-from nextoffer.tracking.experiments import Study, running, takes_part
+from nextoffer.tracking.experiments import Study, held_out_of, running
 from nextoffer.tracking.ledger import Ledger
 
 
@@ -20,24 +20,19 @@ def held_back(
     """For each customer asked, the experiments that hold them out; who takes part for the first time is assigned.
 
     An experiment that splits lists exactly takes in the whole list, one that goes by hash whoever an offer it covers
-    is about to be made to. So what else is held back from a customer has no say in whether they take part.
+    is about to be made to.
 
     Parameters
     ----------
     free : (n,) bool, customers outside the permanent holdout: nobody else takes part
     slates : everybody's offers, by place in the list
     """
-    found: list[tuple[Study, ...]] = [()] * len(ids)
-    for study in running(run.shop.settings, run.run_on):
-        if not study.reaches(run.name):
-            continue
-        asked = np.flatnonzero(free if study.exact else free & _reached(study, slates, len(ids)))
-        asked = asked[takes_part(study, [ids[at] for at in asked.tolist()])]
-        places = asked.tolist()
-        out = ledger.assign(study, [ids[at] for at in places], run.now, [strata[at] for at in places])
-        for at in asked[out].tolist():
-            found[at] = (*found[at], study)
-    return found
+    studies = [study for study in running(run.shop.settings, run.run_on) if study.reaches(run.name)]
+
+    def asked(study: Study) -> Ints:
+        return np.flatnonzero(free if study.exact else free & _reached(study, slates, len(ids)))
+
+    return held_out_of(ledger.assign, studies, ids, strata, run.now, asked)
 
 
 def _reached(study: Study, slates: Slates, n: int) -> Bools:

@@ -7,9 +7,9 @@ offers of the treated leave, so that the two can be compared.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from nextoffer.config import Experiment, Settings, Trial
-from nextoffer.domain.arrays import Bools, Strings
+from nextoffer.domain.arrays import Bools, Ints, Strings
 from nextoffer.tracking.holdout import hash_share, seed_of
 from nextoffer.tracking.schema import HOLDOUT, Decision
 
@@ -65,6 +65,9 @@ class Study:
         return self.reaches(campaign) and (not self.trial.kinds or offer["kind"] in self.trial.kinds)
 
 
+Assign = Callable[[Study, Sequence[str], datetime, Sequence[str | None]], Bools]
+
+
 def running(settings: Settings, day: date) -> tuple[Study, ...]:
     """The experiments that run on a shop-local day, by name; the permanent holdout is none of them."""
     trials = sorted(settings.experiments.items())
@@ -77,6 +80,36 @@ def takes_part(study: Study, unit_ids: Sequence[str] | Strings) -> Bools:
     share = hash_share(f"layer:{study.layer}", unit_ids)
     inside: Bools = (share >= low) & (share < high)
     return inside
+
+
+def held_out_of(
+    assign: Assign,
+    studies: Sequence[Study],
+    unit_ids: Sequence[str],
+    strata: Sequence[str | None],
+    at: datetime,
+    asked: Callable[[Study], Ints],
+) -> list[tuple[Study, ...]]:
+    """For each unit the studies that hold it out; whoever takes part for the first time is assigned.
+
+    Parameters
+    ----------
+    assign : the ledger's
+    unit_ids, strata : (n,) units outside the permanent holdout, or `asked` must pass over it
+    asked : the places (k,) of the units a study is to take in, as far as they lie in its slice. It must not depend on
+        what other studies hold back, so that none has a say in who takes part in another
+    """
+    found: list[tuple[Study, ...]] = [()] * len(unit_ids)
+    for study in studies:
+        places = asked(study)
+        if len(places):
+            places = places[takes_part(study, [unit_ids[place] for place in places.tolist()])]
+        units = [unit_ids[place] for place in places.tolist()]
+        if units:
+            out = assign(study, units, at, [strata[place] for place in places.tolist()])
+            for place in places[out].tolist():
+                found[place] = (*found[place], study)
+    return found
 
 
 def withhold(decision: Decision, studies: Sequence[Study]) -> tuple[Decision, tuple[Decision, ...]]:
