@@ -1,7 +1,7 @@
 """The records a measurement reads, as tables of one DuckDB connection: exact, each order once, each person once.
 
     lines     order_id, customer_id, ordered_at, product_id, category, quantity, revenue, cost, promo_code,
-              points_spent, channel; a view, read anew by each query
+              points_spent, channel, margin; a view, read anew by each query
     orders    order_id, customer_id, ordered_at, revenue, margin, units, points_spent, promo_code
     people    customer_id, programme, joined_at, referred_by
     segments  customer_id, segment; as it is today
@@ -26,6 +26,7 @@ history, and the history reaches beyond the return: then it holds it already).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 Rows: TypeAlias = Path | pa.Table | None
 
+_PARAMETER = re.compile(r"\$([a-z_]\w*)")
 # The columns read of each table, and their types; a table or column that is not given is empty.
 _GIVEN: dict[str, dict[str, str]] = {
     "shop": {
@@ -207,9 +209,11 @@ class Records:
             _view(con, name, rows)
         con.execute(_IDENTITIES)
         scale = {"scale": 10 ** minor_digits(currency)}
-        for statement in (_ASSIGNED, _DECIDED, _HAPPENED, _OFFERED, _LIVE, *_LINES):
-            con.execute(statement, scale if "$scale" in statement else None)
-        con.execute(_ORDERS, {"share": margin_share})
+        for statement in (_ASSIGNED, _DECIDED, _HAPPENED, _OFFERED, _LIVE):
+            con.execute(statement)
+        con.execute(_LIVE_LINES, scale)
+        con.execute(_LINES.format(share=float(margin_share)))
+        con.execute(_ORDERS)
         price_answers(con, currency, costs, margin_share, windows(window_days))
         for name in ("people", "segments", "surveys"):
             con.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM given_{name}")
@@ -240,7 +244,7 @@ class Records:
 
     def arrow(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """The answer of a query as Arrow columns."""
-        return self.con.execute(query, _named(query, parameters)).to_arrow_table()
+        return self.con.sql(query, params=_named(query, parameters)).to_arrow_table()
 
 
 def naive(moment: datetime) -> datetime:
@@ -250,9 +254,7 @@ def naive(moment: datetime) -> datetime:
 
 def _named(query: str, parameters: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The parameters a query names (DuckDB refuses others), moments without zone."""
-    import re
-
-    named = set(re.findall(r"\$([a-z_]\w*)", query))
+    named = set(_PARAMETER.findall(query))
     used = {name: value for name, value in (parameters or {}).items() if name in named}
     return {
         name: naive(value) if isinstance(value, datetime) else value for name, value in used.items()
@@ -404,10 +406,9 @@ SELECT COALESCE(returns_of, order_id) AS order_id, unit_id AS customer_id, "at" 
         - (ABS(CAST(cost AS HUGEINT)) * (cost_upto - by_cost)) // cost_all) AS BIGINT) AS cost
 FROM sums
 """
-_LINES = (
-    _LIVE_LINES,
-    """
+_LINES = """
 CREATE TEMP VIEW lines AS
+SELECT *, COALESCE(revenue - cost, CAST(ROUND(revenue * CAST('{share}' AS DOUBLE)) AS BIGINT)) AS margin FROM (
 SELECT COALESCE(v.returns_of, s.order_id) AS order_id, COALESCE(s.customer_id, v.unit_id) AS customer_id, s.ordered_at,
     s.product_id, c.category, s.quantity, s.revenue, s.cost, s.promo_code, s.points_spent, s.channel
 FROM given_shop AS s LEFT JOIN live AS v ON v.order_id = s.order_id
@@ -415,16 +416,15 @@ LEFT JOIN given_catalogue AS c ON c.product_id = s.product_id
 UNION ALL
 SELECT l.order_id, l.customer_id, l.ordered_at, l.product_id, c.category, l.quantity, l.revenue, l.cost,
     NULL AS promo_code, NULL AS points_spent, NULL AS channel
-FROM live_lines AS l LEFT JOIN given_catalogue AS c ON c.product_id = l.product_id
-""",
-)
+FROM live_lines AS l LEFT JOIN given_catalogue AS c ON c.product_id = l.product_id)
+"""
 # Rounding is per line, so that sums do not depend on the order of lines. An order's moment is that of its purchase.
 _ORDERS = """
 CREATE TEMP TABLE orders AS
 SELECT order_id, MAX(customer_id) AS customer_id,
     COALESCE(MIN(ordered_at) FILTER (WHERE COALESCE(quantity, revenue) >= 0), MIN(ordered_at)) AS ordered_at,
     CAST(SUM(revenue) AS BIGINT) AS revenue,
-    CAST(SUM(COALESCE(revenue - cost, CAST(ROUND(revenue * $share) AS BIGINT))) AS BIGINT) AS margin,
+    CAST(SUM(margin) AS BIGINT) AS margin,
     CAST(SUM(COALESCE(quantity, 0)) AS DOUBLE) AS units,
     MAX(points_spent) AS points_spent, MAX(promo_code) AS promo_code
 FROM lines GROUP BY order_id
