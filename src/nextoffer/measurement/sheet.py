@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from nextoffer.domain.money import to_wire
@@ -46,6 +46,15 @@ class Sheet:
     def format(self, row: int, column: Column) -> Format:
         """How the cell of a row and a column is written."""
         return self.formats[row] if column.format == "row" else column.format
+
+    def for_people(self) -> Sheet:
+        """Without the columns that only name rows for programs."""
+        shown = [at for at, column in enumerate(self.columns) if column.format != "key"]
+        return replace(
+            self,
+            columns=tuple(self.columns[at] for at in shown),
+            rows=tuple(tuple(row[at] for at in shown) for row in self.rows),
+        )
 
     def records(self, currency: str) -> list[dict[str, Any]]:
         """The rows as JSON-able dictionaries: sums of money are decimal strings, averages numbers of currency."""
