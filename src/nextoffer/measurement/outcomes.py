@@ -323,25 +323,25 @@ def _column(table: pa.Table, name: str) -> Any:
 
 
 # Tables without the name of an experiment hold one only.
-_OF_EXPERIMENT = "COALESCE(experiment, $name) = $name AND COALESCE(version, $version) = $version"
+OF_EXPERIMENT = "COALESCE(experiment, $name) = $name AND COALESCE(version, $version) = $version"
 _SPANS = {
     True: {
         "starts": "GREATEST(assigned_at, CAST($start AS TIMESTAMP))",
         "ends": "CAST($end AS TIMESTAMP)",
-        "chosen": f"{_OF_EXPERIMENT} AND assigned_at < $end",
+        "chosen": f"{OF_EXPERIMENT} AND assigned_at < $end",
         "open": "FALSE",
     },
     False: {
         "starts": "assigned_at",
         "ends": "assigned_at + to_days(CAST($days AS INTEGER))",
-        "chosen": f"{_OF_EXPERIMENT} AND assigned_at >= $start AND assigned_at < $end",
+        "chosen": f"{OF_EXPERIMENT} AND assigned_at >= $start AND assigned_at < $end",
         "open": "assigned_at + to_days(CAST($days AS INTEGER)) > $end",
     },
 }
 _STRATA = f"""
 CREATE OR REPLACE TEMP TABLE strata AS
 SELECT name, CAST(row_number() OVER (ORDER BY name) - 1 AS INTEGER) AS place
-FROM (SELECT DISTINCT COALESCE(stratum, '') AS name FROM assigned WHERE {_OF_EXPERIMENT})
+FROM (SELECT DISTINCT COALESCE(stratum, '') AS name FROM assigned WHERE {OF_EXPERIMENT})
 """
 _SHOWN_PERMANENT = 'o.withheld_by IS NULL AND o."group" = c."group"'
 _SHOWN_TRIAL = """(c."group" = 'holdout' AND o.withheld_by = $key) OR (
