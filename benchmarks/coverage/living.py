@@ -66,31 +66,18 @@ def live(
 
 def summed(shop: Shop, rows: Sequence[StepRows]) -> Lived:
     """What weeks just lived brought, customer by customer."""
-    n = shop.settings.customers
     orders = pa.concat_tables([week.orders for week in rows])
-    orders = orders.filter(pc.is_valid(orders["customer_id"]))
-    number = numbers(orders["order_id"])
-    ours = number >= 2 * n * shop.settings.weeks  # an order from before, of which something came back, is not
-    number, orders = number[ours], orders.filter(pa.array(ours))
-    who = numbers(orders["customer_id"])
-    quantity = np.asarray(orders["quantity"]).astype(np.int64)
-    price, cost = (_minor(orders[name]) for name in ("unit_price", "unit_cost"))
-    _, first = np.unique(number, return_index=True)
     sent = [numbers(pc.unique(week.exposures["customer_id"])) for week in rows]
-    return Lived(
-        revenue=_total(who, quantity * price, n),
-        margin=_total(who, quantity * (price - cost), n),
-        orders=np.bincount(who[first], minlength=n),
-        messages=np.bincount(np.concatenate(sent), minlength=n),
-    )
+    found = _bought(shop, orders, shop.settings.weeks)
+    return replace(found, messages=np.bincount(np.concatenate(sent), minlength=shop.settings.customers))
 
 
-def spend_before(shop: Shop) -> Ints:
-    """(n,) spend in the 91 days before the fork, minor units, by number of the customer."""
-    lines = shop.visible().history_lines()
-    late = lines.week >= shop.settings.weeks - BEFORE_WEEKS
-    worth = np.rint(100 * lines.price[late]).astype(np.int64) * lines.quantity[late]
-    return _total(lines.customer[late], worth, shop.settings.customers)
+def lived_before(shop: Shop, rows: Sequence[StepRows]) -> Lived:
+    """What the 91 days before the fork brought, less what came back of it then and in the weeks lived since."""
+    since = pa.concat_tables([week.orders for week in rows])
+    back = since.filter(pa.array(_week(shop, since) < shop.settings.weeks))
+    orders = pa.concat_tables([shop.visible().history("orders"), back])
+    return _bought(shop, orders, shop.settings.weeks - BEFORE_WEEKS)
 
 
 def known(shop: Shop) -> Bools:
@@ -135,6 +122,28 @@ def _among(offers: OfferRows | None, to: Bools) -> OfferRows | None:
         return None
     table = offers if isinstance(offers, pa.Table) else pa.table(dict(offers))
     return table.filter(pa.array(to[numbers(table["customer_id"])]))
+
+
+def _bought(shop: Shop, orders: pa.Table, first: int) -> Lived:
+    """Orders placed from week `first` on, by customer; a line that came back belongs to its order's week."""
+    n = shop.settings.customers
+    orders = orders.filter(pc.is_valid(orders["customer_id"]))
+    orders = orders.filter(pa.array(_week(shop, orders) >= first))
+    who, number = numbers(orders["customer_id"]), numbers(orders["order_id"])
+    quantity = np.asarray(orders["quantity"]).astype(np.int64)
+    price, cost = (_minor(orders[name]) for name in ("unit_price", "unit_cost"))
+    _, one = np.unique(number, return_index=True)
+    return Lived(
+        revenue=_total(who, quantity * price, n),
+        margin=_total(who, quantity * (price - cost), n),
+        orders=np.bincount(who[one], minlength=n),
+        messages=np.zeros(n, dtype=np.int64),
+    )
+
+
+def _week(shop: Shop, orders: pa.Table) -> Ints:
+    """The week in which each line's order was placed."""
+    return numbers(orders["order_id"]) // 2 // shop.settings.customers
 
 
 def _minor(column: pa.ChunkedArray) -> Ints:
