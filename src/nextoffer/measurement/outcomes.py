@@ -266,7 +266,7 @@ def observe(records: Records, look: Look) -> Observed:
     )
     strata = tuple(name for (name,) in records.rows("SELECT name FROM strata ORDER BY place"))
     cells = records.arrow(_CELLS)
-    bought = records.arrow(_BOUGHT.format(orders=_BELOW if look.category else "orders"), asked)
+    bought = records.arrow(_BOUGHT.format(orders=BELOW if look.category else "orders"), asked)
     values, before = _values(records, look, bought)
     return Observed(
         look,
@@ -370,7 +370,7 @@ _CELLS = """
 SELECT stratum, treated, exposure, COUNT(*) AS n FROM units GROUP BY ALL ORDER BY ALL
 """
 _PATH = r"regexp_replace(trim({}), '\s*>\s*', ' > ', 'g')"
-_BELOW = f"""(
+BELOW = f"""(
     SELECT o.order_id, o.customer_id, o.ordered_at, CAST(SUM(l.revenue) AS BIGINT) AS revenue,
         CAST(SUM(l.margin) AS BIGINT) AS margin, CAST(SUM(COALESCE(l.quantity, 0)) AS DOUBLE) AS units
     FROM lines AS l JOIN orders AS o ON o.order_id = l.order_id
