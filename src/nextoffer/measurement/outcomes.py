@@ -259,6 +259,7 @@ def observe(records: Records, look: Look) -> Observed:
         "all_kinds": list(KINDS),
         "early": _EARLY_BIT,
         "category": look.category,
+        "contacts_cost": records.costs.contact > 0,
     }
     records.rows(_STRATA, asked)
     records.rows(
@@ -391,6 +392,7 @@ WITH told AS (
     UNION ALL
     SELECT u.unit_id, TRUE, FALSE, 0, 0, 0, 0, 0, 1
     FROM units AS u JOIN contacts AS m ON m.unit_id = u.unit_id AND m."at" >= u.starts AND m."at" < u.ends
+    WHERE $contacts_cost
 ), summed AS (
     SELECT unit_id,
         COUNT(*) FILTER (WHERE now AND revenue > 0) AS orders,
