@@ -123,6 +123,16 @@ def glancing(engine: Engine) -> Iterator[Statements]:
 
 
 @contextmanager
+def snapshot(engine: Engine) -> Iterator[Statements]:
+    """Statements that all see the ledger as it was at the first of them; blocks nobody."""
+    with explained(engine.url), engine.connect() as plain:
+        # SQLite's read transactions are that already
+        level = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
+        with plain.execution_options(**level) as connection, connection.begin():
+            yield Statements(connection.connection.cursor(), engine)
+
+
+@contextmanager
 def changing(engine: Engine) -> Iterator[Statements]:
     """Statements in one exclusive transaction, like `writing`."""
     with writing(engine) as connection:

@@ -12,12 +12,12 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, func, literal, select
+from sqlalchemy import Connection, Engine, Table, and_, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools, Ints
-from nextoffer.tracking import assigning, database, identities, queries, schema
+from nextoffer.tracking import assigning, columns, database, identities, queries, schema
 from nextoffer.tracking.codes import Codes
 from nextoffer.tracking.experiments import Study
 from nextoffer.tracking.schema import Decision, Event
@@ -264,31 +264,43 @@ class Ledger:
 
     def assignments(self, experiment: Experiment | Study) -> pa.Table:
         """Everybody assigned in an experiment's version: unit_id, group, assigned_at, stratum; sorted by unit."""
-        table = schema.assignments
-        query = (
-            select(table.c.unit_id, table.c.group, table.c.assigned_at, table.c.stratum)
-            .where(table.c.experiment == experiment.name, table.c.version == experiment.version)
-            .order_by(*queries.by_bytes(self._engine, table.c.unit_id))
+        return columns.whole(
+            self._engine,
+            schema.assignments,
+            ("unit_id", "group", "assigned_at", "stratum"),
+            "experiment = :experiment AND version = :version",
+            {"experiment": experiment.name, "version": experiment.version},
+            order=("unit_id",),
         )
-        return queries.pull(self._engine, query)
 
-    def decisions(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
-        """Decisions made in [since, until), slates as JSON texts; sorted by moment and id."""
-        return self._window(schema.decisions, since, until)
+    def decisions(
+        self, since: datetime | None = None, until: datetime | None = None, only: Sequence[str] = ()
+    ) -> pa.Table:
+        """Decisions made in [since, until), slates as JSON texts; sorted by moment and id.
 
-    def events(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
+        Parameters
+        ----------
+        only : the columns to read, if not all: slates are most of the bytes
+        """
+        return self._window(schema.decisions, since, until, only)
+
+    def events(
+        self, since: datetime | None = None, until: datetime | None = None, only: Sequence[str] = ()
+    ) -> pa.Table:
         """Events that occurred in [since, until), payloads as JSON texts; sorted by moment and id.
 
         Without redemptions that were rolled back: the order was cancelled, nothing was given away.
         """
-        used = schema.redemptions.c
-        undone = select(literal("redeemed:").concat(used.code).concat(":").concat(used.order_id))
-        undone = undone.where(used.rolled_back_at.is_not(None))
-        return self._window(schema.events, since, until, schema.events.c.event_id.not_in(undone))
+        return self._window(schema.events, since, until, only)
 
-    def orders(self, since: datetime | None = None, until: datetime | None = None) -> pa.Table:
-        """Orders received live and placed in [since, until), in minor units; sorted by moment and id."""
-        return self._window(schema.orders, since, until)
+    def orders(
+        self, since: datetime | None = None, until: datetime | None = None, only: Sequence[str] = ()
+    ) -> pa.Table:
+        """Orders received live and placed in [since, until), in minor units; sorted by moment and id.
+
+        A return is an order of its own, of negative quantities; `returns_of` is the order it takes back from.
+        """
+        return self._window(schema.orders, since, until, only)
 
     def identities(self) -> pa.Table:
         """Which customer a visitor turned out to be: visitor_id, customer_id, at; sorted by both ids.
@@ -296,19 +308,45 @@ class Ledger:
         A visitor id used by several customers (a shared device) has a row for each.
         """
         table = schema.identities
-        query = select(table).order_by(*queries.by_bytes(self._engine, *table.primary_key.columns))
-        return queries.pull(self._engine, query)
+        return columns.whole(
+            self._engine, table, table.columns.keys(), order=table.primary_key.columns.keys()
+        )
+
+    def stream(
+        self,
+        name: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        only: Sequence[str] = (),
+    ) -> pa.RecordBatchReader:
+        """`decisions`, `events` or `orders` a few thousand rows at a time, for more than fits memory; unsorted.
+
+        It holds a connection until it was read to its end or is closed.
+        """
+        table = schema.metadata.tables[name]
+        names = tuple(only) or table.columns.keys()
+        where, values = _within(table, since, until)
+        batches = columns.stream(self._engine, table, names, where, values)
+        return pa.RecordBatchReader.from_batches(columns.schema_of(table, names), batches)
 
     def _window(
-        self, table: Table, since: datetime | None, until: datetime | None, *which: ColumnElement[bool]
+        self, table: Table, since: datetime | None, until: datetime | None, only: Sequence[str]
     ) -> pa.Table:
-        query = (
-            select(table)
-            .where(*which)
-            .order_by(*queries.by_bytes(self._engine, table.c.at, *table.primary_key.columns))
-        )
-        if since is not None:
-            query = query.where(table.c.at >= schema.to_micros(since))
-        if until is not None:
-            query = query.where(table.c.at < schema.to_micros(until))
-        return queries.pull(self._engine, query)
+        names = tuple(only) or table.columns.keys()
+        where, values = _within(table, since, until)
+        order = ("at", *table.primary_key.columns.keys())
+        return columns.whole(self._engine, table, names, where, values, order)
+
+
+_NOT_UNDONE = """NOT (type = 'promotion-redeemed' AND event_id IN (
+    SELECT 'redeemed:' || code || ':' || order_id FROM redemptions WHERE rolled_back_at IS NOT NULL))"""
+
+
+def _within(table: Table, since: datetime | None, until: datetime | None) -> tuple[str, dict[str, int]]:
+    """The condition of a window of time, and its values; of events that an order's cancelling undid, none."""
+    bounds = {"since": since, "until": until}
+    values = {name: schema.to_micros(moment) for name, moment in bounds.items() if moment is not None}
+    parts = [f"at {'>=' if name == 'since' else '<'} :{name}" for name in values]
+    if table is schema.events:
+        parts.append(_NOT_UNDONE)
+    return " AND ".join(parts), values

@@ -14,13 +14,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from nextoffer.domain.arrays import Ints
 from nextoffer.tracking import database, schema
+from nextoffer.tracking.columns import arrow_type
 from nextoffer.tracking.holdout import Drawn
 
 CHUNK = 5_000  # ids per query: well below every database's limit of parameters
 PULL = 50_000  # rows per Arrow batch
-_MOMENTS = frozenset(
-    {"at", "assigned_at", "rolled_back_at", "valid_from", "valid_until", "registered_at", "received_at"}
-)
 
 
 def assigned(connection: Connection, experiment: Drawn, units: Sequence[str]) -> dict[str, str]:
@@ -102,13 +100,6 @@ def by_bytes(engine: Engine, *columns: ColumnElement[Any]) -> list[ColumnElement
 def aware(moment: datetime) -> datetime:
     """The moment with its zone; without one it is UTC."""
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def arrow_type(column: ColumnElement[Any]) -> pa.DataType:
-    """The Arrow type of a column of the ledger."""
-    if column.name in _MOMENTS:
-        return pa.timestamp("us")
-    return pa.int64() if column.type.python_type is int else pa.string()
 
 
 def pull(engine: Engine, query: Select[Any]) -> pa.Table:
