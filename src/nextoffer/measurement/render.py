@@ -1,285 +1,227 @@
-"""A measurement as a marketer reads it: first what offers caused, then what is merely counted."""
+"""A measurement as a marketer reads it on a terminal: the answer, what it rests on, then what is merely counted."""
 
 from __future__ import annotations
 
-import math
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from nextoffer.domain.money import minor_digits
-from nextoffer.measurement.experiment import MIN_BUYERS, SMALL_HOLDOUT, TARGET_LIFT, Effect
-from nextoffer.measurement.kpi import ATTRIBUTION_DAYS, Attributed, Kpis, Participation
-from nextoffer.texts import in_language, number_text, percent_text, say, say_many, text
+from nextoffer.measurement import cells, sentences
+from nextoffer.measurement.sentences import SYMBOLS, Document
+from nextoffer.measurement.sheet import Sheet
+from nextoffer.texts import say, say_many, text
 
-if TYPE_CHECKING:
-    from nextoffer.measurement.report import Checks, Measurement
-
-_COLOURS = {
-    text("win"): "green",
-    text("loss"): "red",
-    text("not shown"): "yellow",
-    text("too few buyers"): "yellow",
-}
-_NAMES = {"orders": text("orders"), "revenue": text("revenue"), "margin": text("margin")}
+MAIN = ("profit", "revenue", "margin", "orders", "conversion")  # the metrics of a short report
+SHORT = ("periods",)  # the sheets of a short report
+_COLOURS = {"win": "green", "loss": "red", "unknown": "yellow", "blocked": "red", "more": "", "less": ""}
+_WIDEST = 26  # characters of a text before it is broken into lines
+_HEADING = 14  # of a heading
+_GAP = 2  # between columns; as much is at the ends of the rules
 
 
-def rendered(measurement: Measurement, language: str = "en") -> RenderableType:
-    """All parts of a report, one below the other."""
-    m = measurement
-    title = say(
-        language,
-        "{experiment} (version {version}), {start} to {end}",
-        experiment=m.experiment,
-        version=m.version,
-        start=f"{m.start:%Y-%m-%d}",
-        end=f"{m.end:%Y-%m-%d}",
-    )
-    parts: list[RenderableType] = [Text(title, style="bold"), _checks(m.checks, language)]
-    if m.effects:
-        parts += [_caused(m, language), *_notes(m, language)]
-    parts += [
-        _counted(m, language),
-        _participation(m.participation, language),
-        _attributed(m.attributed, m.currency, language),
-    ]
+def rendered(
+    document: Document, sheets: Sequence[Sheet] = (), language: str = "en", full: bool = False
+) -> RenderableType:
+    """What `measure --json` holds, and its sheets, one below the other; `full` leaves nothing out."""
+    currency = document["currency"]
+    narrowed = sentences.narrowed(document, language)
+    parts: list[RenderableType] = [Text(narrowed)] if narrowed else []
+    for readout in sentences.readouts(document):
+        parts += _experiment(readout, currency, language, full)
+    shown = [sheet for sheet in sheets if sheet.rows and (full or sheet.name in SHORT)]
+    for sheet in shown:
+        parts += _sheet(sheet, currency, language)
+    if not full and len(shown) < len(sheets):
+        parts.append(
+            Text(say(language, "Everything: nextoffer measure --full, or --html FILE."), "bright_black")
+        )
     return Group(*parts)
 
 
-def _checks(checks: Checks, language: str) -> Text:
-    groups = say(
+def _experiment(readout: Document, currency: str, language: str, full: bool) -> Iterator[RenderableType]:
+    span = say(
         language,
-        "{treated} customers were treated, {holdout} held out.",
-        treated=checks.n_treated,
-        holdout=checks.n_holdout,
+        "{title}, {start} to {end}",
+        title=sentences.title(readout, language),
+        start=str(readout.get("from", ""))[:10],
+        end=str(readout.get("until", ""))[:10],
     )
-    if checks.blocked is not None:
-        blocked = say(language, "No readout: {why}", why=checks.blocked)
-        return Text(f"{groups} {blocked}", style="red")
-    met = say(
-        language,
-        "The split is as configured; {share} of the holdout met an offer.",
-        share=percent_text(language, checks.contaminated_share, 2),
-    )
-    return Text(f"{groups} {met}")
+    yield Text(span, style="bold")
+    told = sentences.verdict(readout, currency, language)
+    colour = _COLOURS[told.tone]
+    yield Text(f"{SYMBOLS[told.tone]} {told.headline}", style=f"bold {colour}")
+    if told.figures:
+        yield Text(told.figures, style=colour if told.tone == "blocked" else "")
+    if told.tone != "blocked":
+        yield Text(sentences.groups(readout, language))
+    effects = readout.get("incremental") or {}
+    if effects and told.tone != "blocked":
+        yield from _caused(readout, currency, language, full)
+    if readout.get("attributed"):
+        yield Text(_attributed(readout, currency, language))
+    yield Text("")
 
 
-def _caused(m: Measurement, language: str) -> Table:
-    title = text("What the offers caused per customer (money in {currency}): treated minus holdout")
-    table = _table(say(language, title, currency=m.currency))
-    table.add_column("", no_wrap=True)
-    for name in (text("treated"), text("holdout"), text("difference"), text("95 % interval"), "p"):
-        table.add_column(say(language, name), justify="right", no_wrap=True)
-    table.add_column(say(language, "verdict"), no_wrap=True)
-    for name, effect in m.effects:
-        digits = _digits(name, m.currency)
-        table.add_row(
-            _name(name, language),
-            number_text(language, effect.treated.mean, digits),
-            number_text(language, effect.holdout.mean, digits),
-            _number(effect.difference, digits, language),
-            _interval(effect.low, effect.high, digits, language),
-            "" if effect.p is None else number_text(language, effect.p, 4),
-            Text(say(language, effect.verdict), style=_COLOURS[effect.verdict]),
+def _caused(readout: Document, currency: str, language: str, full: bool) -> Iterator[RenderableType]:
+    effects = readout["incremental"]
+    heading = text("What the offers caused per customer (money in {currency}): treated minus holdout")
+    shown = {name: effect for name, effect in effects.items() if full or name in MAIN}
+    yield _effects(say(language, heading, currency=currency), shown, currency, language, full)
+    small = sentences.small_holdout(readout, language)
+    if small:
+        yield Text(f"{small}.", "yellow")
+    if not full:
+        return
+    for line in sentences.limits(readout, currency, language):
+        yield Text(line)
+    welch = sentences.welch(readout, currency, language)
+    if welch:
+        yield Text(welch, style="bright_black")
+    if readout.get("triggered"):
+        title = say(language, "Only those who met an offer, or would have met it")
+        yield _effects(title, readout["triggered"], currency, language, full)
+    for key, heading in sentences.FAMILIES.items():
+        yield from _parts(readout, key, heading, currency, language)
+
+
+def _effects(
+    title: str, effects: Mapping[str, Document], currency: str, language: str, full: bool
+) -> RenderableType:
+    head = [text("verdict"), text("difference"), text("95 % interval"), text("p")]
+    head += [text("in %"), text("treated"), text("holdout")] if full else []
+    rows = [
+        (
+            cells.metric_name(name, language),
+            _word(name, effect, language),
+            cells.difference_text(name, effect.get("difference"), currency, language),
+            cells.interval_text(name, effect, currency, language),
+            cells.p_text(effect.get("p"), language),
+            cells.relative_text(name, effect, language),
+            cells.value_text(name, effect["treated"]["mean"], currency, language),
+            cells.value_text(name, effect["holdout"]["mean"], currency, language),
         )
-    return table
-
-
-def _notes(m: Measurement, language: str) -> list[RenderableType]:
-    """What one must know to read the table; the usual test's answer in grey."""
-    revenue = dict(m.effects)["revenue"]
-    buyers = say(
-        language,
-        "Buyers: {treated} treated, {holdout} held out.",
-        treated=revenue.treated.n_buyers,
-        holdout=revenue.holdout.n_buyers,
-    )
-    if revenue.small_holdout:
-        small = text("Small holdout (under {n} buyers): wide intervals.")
-        buyers = f"{buyers} {say(language, small, n=SMALL_HOLDOUT)}"
-    lines = [Text(buyers)]
-    for name, effect in m.effects:
-        told = (_in_percent(name, effect, language), _too_little(name, effect, language))
-        lines += [Text(line) for line in told if line]
-    if revenue.detectable is not None:
-        lines.append(Text(_power(revenue, revenue.detectable, m.currency, language)))
-    if revenue.shape_differs:
-        message = text("Baskets differ in shape between the groups: the error may reach 5 %.")
-        lines.append(Text(say(language, message), "yellow"))
-    if revenue.welch_low is not None:
-        digits = _digits("revenue", m.currency)
-        welch = say(
-            language,
-            "Welch would say {interval} for revenue: it declares too many wins where few are held out.",
-            interval=_interval(revenue.welch_low, revenue.welch_high, digits, language),
-        )
-        lines.append(Text(welch, style="bright_black"))
-    return [*lines]
-
-
-def _power(revenue: Effect, detectable: float, currency: str, language: str) -> str:
-    amount = number_text(language, detectable, _digits("revenue", currency))
-    return say(
-        language,
-        "A revenue difference of {amount} would be found 8 times in 10. {draws} permutations, seed {seed}.",
-        amount=f"{amount} {currency}",
-        draws=revenue.n_permutations,
-        seed=str(revenue.seed),
-    )
-
-
-def _in_percent(name: str, effect: Effect, language: str) -> str:
-    title = _name(name, language).capitalize()
-    if effect.relative_note is not None:
-        note = in_language(effect.relative_note, language)
-        return say(language, "{name} in %: {figure}.", name=title, figure=note)
-    if effect.relative is None or effect.relative_low is None or effect.relative_high is None:
-        return ""
-    low, high = (
-        percent_text(language, end, 1, signed=True) if math.isfinite(end) else "∞"
-        for end in (effect.relative_low, effect.relative_high)
-    )
-    figure = percent_text(language, effect.relative, 1, signed=True)
-    message = text("{name} in %: {figure} ({low} to {high}).")
-    return say(language, message, name=title, figure=figure, low=low, high=high)
-
-
-def _too_little(name: str, effect: Effect, language: str) -> str:
-    """How many more customers would settle it; nothing if it is settled."""
-    if effect.verdict in ("win", "loss") or effect.n_more == 0:
-        return ""
-    title = _name(name, language).capitalize()
-    if effect.n_more is None:
-        message = text("{name}: too little data; nobody has bought enough yet to say how much is needed.")
-        return say(language, message, name=title)
-    if effect.verdict == "too few buyers":
-        return say_many(
-            language,
-            "{name}: too little data: about {n} more customer before {buyers} of each group have bought.",
-            "{name}: too little data: about {n} more customers before {buyers} of each group have bought.",
-            effect.n_more,
-            name=title,
-            buyers=MIN_BUYERS,
-        )
-    return say_many(
-        language,
-        "{name}: too little data: about {n} more customer would let a lift of {lift} be found.",
-        "{name}: too little data: about {n} more customers would let a lift of {lift} be found.",
-        effect.n_more,
-        name=title,
-        lift=percent_text(language, TARGET_LIFT),
-    )
-
-
-def _counted(m: Measurement, language: str) -> Table:
-    title = text("How the shop does (counted, not caused; money in {currency})")
-    table = _table(say(language, title, currency=m.currency))
-    columns = [(text("this window"), m.now), (text("the one before"), m.before)]
-    if m.members is not None:
-        columns.append((text("members"), m.members))
-    if m.others is not None:
-        columns.append((text("others"), m.others))
-    table.add_column("")
-    for name, _ in columns:
-        table.add_column(say(language, name), justify="right")
-    for row in zip(*(_figures(kpis, m.currency, language) for _, kpis in columns), strict=True):
-        table.add_row(say(language, row[0][0]), *(value for _, value in row))
-    return table
-
-
-def _figures(kpis: Kpis, currency: str, language: str) -> list[tuple[str, str]]:
-    def money(minor: float | None) -> str:
-        return "–" if minor is None else _amount(round(minor), currency, language)
-
-    frequency = "–" if kpis.frequency is None else number_text(language, kpis.frequency, 2)
-    return [
-        (text("customers who bought"), number_text(language, kpis.n_customers)),
-        (text("orders"), number_text(language, kpis.n_orders)),
-        (text("revenue"), money(kpis.revenue)),
-        (text("bought twice or more"), _percent(kpis.repeat_rate, language)),
-        (text("orders per buyer"), frequency),
-        (text("average order"), money(kpis.average_order)),
-        (text("spent so far per buyer"), money(kpis.lifetime_value)),
+        for name, effect in sentences.in_order(effects)
     ]
+    names = ("", *(say(language, name) for name in head))
+    return _Wide(title, names, tuple(row[: len(names)] for row in rows), frozenset({2, 3, 4, 6, 7}))
 
 
-def _participation(part: Participation, language: str) -> Text:
-    reached = say(
-        language,
-        "Of the treated {offered} were made an offer, {clicked} opened one, {redeemed} used one.",
-        offered=_percent(part.offered, language),
-        clicked=_percent(part.clicked, language),
-        redeemed=_percent(part.redeemed, language),
-    )
-    if part.members is None:
-        return Text(reached)
-    members = say(language, "Of the buyers {share} are members.", share=_percent(part.members, language))
-    return Text(f"{reached} {members}")
-
-
-def _attributed(attributed: Attributed, currency: str, language: str) -> Text:
-    if attributed.roi_percent is None:
-        roi = in_language(attributed.note or "", language)
-    else:
-        roi = percent_text(language, attributed.roi_percent / 100, signed=True)
-    return Text(
-        say_many(
-            language,
-            "Attributed (not caused): {n} order, {revenue}, within {days} days of an opened or used offer; "
-            "cost {cost}; attributed ROI: {roi}. These customers may have bought anyway.",
-            "Attributed (not caused): {n} orders, {revenue}, within {days} days of an opened or used offer; "
-            "cost {cost}; attributed ROI: {roi}. These customers may have bought anyway.",
-            attributed.n_orders,
-            revenue=f"{_amount(attributed.revenue, currency, language)} {currency}",
-            days=ATTRIBUTION_DAYS,
-            cost=f"{_amount(attributed.cost, currency, language)} {currency}",
-            roi=roi,
+def _parts(
+    readout: Document, key: str, heading: str, currency: str, language: str
+) -> Iterator[RenderableType]:
+    parts = sentences.parts(readout, key)
+    metric = (sentences.decisive(readout) or ("profit",))[0]
+    if not parts:
+        return
+    title = say(language, heading, metric=cells.metric_name(metric, language).lower())
+    rows = [
+        (
+            sentences.part_name(part, language),
+            _word(metric, effect, language),
+            cells.difference_text(metric, effect.get("difference"), currency, language),
+            cells.interval_text(metric, effect, currency, language),
+            cells.p_text(effect.get("p"), language),
+            cells.p_text(sentences.part_q(part), language),
         )
+        for part in parts
+        for effect in (part["effect"],)
+    ]
+    head = (text("verdict"), text("difference"), text("95 % interval"), text("p"), text("q"))
+    names = ("", *(say(language, name) for name in head))
+    yield _Wide(title, names, tuple(rows), frozenset(range(2, 6)))
+    yield Text(say(language, sentences.ABOUT_Q), "bright_black")
+
+
+def _word(name: str, effect: Document, language: str) -> Text:
+    tone = sentences.tone(name, effect)
+    return Text(cells.words(sentences.verdict_word(name, effect), language), _COLOURS[tone])
+
+
+def _attributed(readout: Document, currency: str, language: str) -> str:
+    attributed = readout["attributed"]
+    told = say_many(
+        language,
+        "Attributed (not caused): {n} order, {revenue}, after an opened or used offer; cost {cost}; attributed ROI: "
+        "{roi}. These customers may have bought anyway.",
+        "Attributed (not caused): {n} orders, {revenue}, after an opened or used offer; cost {cost}; attributed ROI: "
+        "{roi}. These customers may have bought anyway.",
+        attributed["n_orders"],
+        revenue=f"{cells.wire_text(attributed['revenue'], language)} {currency}",
+        cost=f"{cells.wire_text(attributed['cost'], language)} {currency}",
+        roi=sentences.attributed_roi(readout, language),
     )
+    caused = sentences.incremental_roi(readout, language)
+    return f"{told} {say(language, 'ROI of what was caused: {roi}.', roi=caused)}" if caused else told
 
 
-def _name(name: str, language: str) -> str:
-    return say(language, _NAMES.get(name, name))
-
-
-def _amount(minor: int, currency: str, language: str) -> str:
-    digits = minor_digits(currency)
-    return number_text(language, Decimal(minor).scaleb(-digits), digits)
-
-
-def _number(value: float | None, digits: int, language: str) -> str:
-    if value is None:
-        return ""
-    if not math.isfinite(value):
-        return "∞" if value > 0 else "−∞"
-    return number_text(language, value, digits, signed=True)
-
-
-def _interval(low: float | None, high: float | None, digits: int, language: str) -> str:
-    if low is None:
-        return ""
-    ends = (_number(end, digits, language) for end in (low, high))
-    return say(language, "{low} to {high}", **dict(zip(("low", "high"), ends, strict=True)))
-
-
-def _digits(name: str, currency: str) -> int:
-    return 4 if name == "orders" else minor_digits(currency) + 1
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
+def _sheet(sheet: Sheet, currency: str, language: str) -> Iterator[RenderableType]:
+    sheet = sheet.for_people()
+    head = tuple(cells.words(column.heading, language) for column in sheet.columns)
+    rows = tuple(
+        tuple(
+            cells.cell_text(cell, sheet.format(at, column), currency, language)
+            for column, cell in zip(sheet.columns, row, strict=True)
+        )
+        for at, row in enumerate(sheet.rows)
     )
+    numbers = frozenset(at for at, column in enumerate(sheet.columns) if column.format != "text")
+    yield _Wide(cells.words(sheet.title, language), head, rows, numbers)
+    for note in sheet.notes:
+        yield Text(cells.words(note, language), "bright_black")
 
 
-def _percent(share: float | None, language: str) -> str:
-    return "–" if share is None else percent_text(language, share, 1)
+@dataclass(frozen=True, slots=True)
+class _Wide:
+    """A table that goes on below itself, with its first column again, where it is wider than the screen."""
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str | Text, ...], ...]
+    numbers: frozenset[int]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for at, block in enumerate(self._blocks(options.max_width)):
+            if at == 0:
+                yield Text(self.title, style="bold")
+            yield self._table(block)
+
+    def _blocks(self, width: int) -> list[list[int]]:
+        """Columns that stand beside each other."""
+        widths = [self._width(at) + _GAP for at in range(len(self.head))]
+        blocks: list[list[int]] = [[]]
+        width -= widths[0]
+        left = width
+        for at in range(1, len(widths)):
+            if blocks[-1] and widths[at] > left:
+                blocks.append([])
+                left = width
+            blocks[-1].append(at)
+            left -= widths[at]
+        return blocks
+
+    def _width(self, at: int) -> int:
+        """Figures are never broken; a heading is, between its words, and so is a long text."""
+        longest = max((cell_len(str(row[at])) for row in self.rows), default=0)
+        heading = self.head[at]
+        return max(
+            longest if at in self.numbers else min(longest, _WIDEST),
+            min(cell_len(heading), _HEADING),
+            *map(cell_len, (*heading.split(), "")),
+        )
+
+    def _table(self, block: Sequence[int]) -> Table:
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        for at in (0, *block):
+            justify: Literal["left", "right"] = "right" if at in self.numbers else "left"
+            table.add_column(Text(self.head[at]), justify=justify, width=self._width(at))
+        for row in self.rows:
+            table.add_row(
+                *(Text(cell) if isinstance(cell, str) else cell for cell in (row[at] for at in (0, *block)))
+            )
+        return table
