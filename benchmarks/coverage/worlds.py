@@ -103,7 +103,7 @@ def _replication(world: World, start: Start, luck: int, salts: int) -> Replicati
         return summed(twin, live(twin, policy, to, effect=effect))
 
     without, written = lived(None), lived(world.policy)
-    names = [f"coverage-{luck}-{salt}" for salt in range(salts)]
+    names = [f"{world.name} {luck} {salt}" for salt in range(salts)]
     units = np.arange(shop.settings.customers)
     homes = households(units)
     readings, changed = {}, 0
