@@ -9,7 +9,7 @@ from decimal import Decimal
 from hashlib import sha256
 
 from nextoffer.measurement.kpi.registry import Totals
-from nextoffer.measurement.kpi.statements import COUNTED, NOTHING_GIVEN, OF_CATEGORY, WHAT_WAS_GIVEN
+from nextoffer.measurement.kpi.statements import COUNTED, OF_CATEGORY
 from nextoffer.measurement.kpi.windows import Window
 from nextoffer.measurement.records import Records
 from nextoffer.texts import Said, said
@@ -172,20 +172,14 @@ def count(
     table = f"counted_{sha256(asked).hexdigest()[:12]}"
     records.con.execute(f"DROP TABLE IF EXISTS {table}")
     records.rows(
-        f"CREATE TEMP TABLE {table} AS {COUNTED.format(orders=sold(filter), given=_given(records))}",
+        f"CREATE TEMP TABLE {table} AS {COUNTED.format(orders=sold(filter))}",
         parameters(window, terms, filter),
     )
     return Counted(records, window, filter, terms, table, extra or {})
 
 
-def _given(records: Records) -> str:
-    """What using offers cost each customer's shop, where the records hold it (attribution makes it)."""
-    found = records.row("SELECT COUNT(*) FROM duckdb_tables() WHERE table_name = 'answers'")
-    return WHAT_WAS_GIVEN if found[0] else NOTHING_GIVEN
-
-
 def sold(filter: Filter) -> str:
-    """The orders a filter leaves, as a FROM item; needs $category and $margin_share if a category is asked for."""
+    """The orders a filter leaves, as a FROM item; needs $category if one is asked for."""
     return "orders" if filter.category is None else f"({OF_CATEGORY})"
 
 

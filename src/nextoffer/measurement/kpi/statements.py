@@ -1,15 +1,14 @@
 """The SQL that counts what each customer did in a window; its columns are the measures of `counting`."""
 
-# A part of an order is worth what its lines are.
-OF_CATEGORY = """
-    SELECT o.order_id, o.customer_id, o.ordered_at, o.points_spent, o.promo_code,
-        CAST(SUM(l.revenue) AS BIGINT) AS revenue,
-        CAST(SUM(COALESCE(l.revenue - l.cost, CAST(ROUND(l.revenue * $margin_share) AS BIGINT))) AS BIGINT) AS margin
-    FROM lines AS l JOIN orders AS o ON o.order_id = l.order_id
-    WHERE l.category = $category OR starts_with(l.category, $category || ' > ')
-    GROUP BY ALL
+from nextoffer.measurement.outcomes import BELOW
+
+# A part of an order has the order's points and code.
+OF_CATEGORY = f"""
+    SELECT b.order_id, b.customer_id, b.ordered_at, b.revenue, b.margin, o.points_spent, o.promo_code
+    FROM {BELOW} AS b JOIN orders AS o ON o.order_id = b.order_id
 """
-# An order counts if it is worth more than 0 once returns are off; what is returned always lowers revenue.
+# An order counts if it is worth more than 0 once returns are off; what is returned always lowers revenue. Points given
+# with an offer cost when they are spent: `given` leaves them out.
 COUNTED = """
 WITH bought AS (
     SELECT customer_id,
@@ -50,7 +49,9 @@ WITH bought AS (
     FROM people AS p JOIN bought AS b ON b.customer_id = p.customer_id
     WHERE b.first_at >= $start AND p.referred_by <> p.customer_id AND p.referred_by <> ''
     GROUP BY p.referred_by
-), given AS ({given}
+), given AS (
+    SELECT unit_id AS customer_id, SUM(spent - in_price) AS spent FROM answers
+    WHERE type = 'promotion-redeemed' AND incentive <> 'points' AND "at" < $end GROUP BY unit_id
 ), everybody AS (
     SELECT COALESCE(b.customer_id, p.customer_id) AS customer_id, b.* EXCLUDE (customer_id),
         p.customer_id IS NOT NULL AS is_known, NULLIF(p.programme, '') AS programme, p.joined_at,
@@ -109,9 +110,3 @@ SELECT customer_id, segment, programme, joined_at, first_at, is_customer, is_mem
     COALESCE(csi_score, 0) AS csi_score
 FROM flagged WHERE $segment IS NULL OR segment = $segment
 """
-# Points are left out: they cost when they are spent.
-WHAT_WAS_GIVEN = """
-    SELECT unit_id AS customer_id, SUM(spent - in_price) AS spent FROM answers
-    WHERE type = 'promotion-redeemed' AND incentive <> 'points' AND "at" < $end GROUP BY unit_id"""
-NOTHING_GIVEN = """
-    SELECT CAST(NULL AS VARCHAR) AS customer_id, 0 AS spent WHERE FALSE"""
