@@ -157,7 +157,10 @@ def _attributed(readout: Document, currency: str, language: str) -> str:
         roi=sentences.attributed_roi(readout, language),
     )
     caused = sentences.incremental_roi(readout, language)
-    return f"{told} {say(language, 'ROI of what was caused: {roi}.', roi=caused)}" if caused else told
+    if not caused:
+        return told
+    beside = say(language, "ROI of what was caused: {roi}.", roi=caused)
+    return f"{told} {beside}"
 
 
 def _sheet(sheet: Sheet, currency: str, language: str) -> Iterator[RenderableType]:

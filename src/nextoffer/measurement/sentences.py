@@ -97,7 +97,7 @@ _HEADLINES = {
 def verdict_word(name: str, effect: Document) -> str:
     """An effect's verdict as an English text; a cost that grows is more, not a win."""
     told = str(effect["verdict"])
-    return _COST_WORDS.get(told, told) if name in cells.COSTS else told
+    return (_COST_WORDS if name in cells.COSTS else _WORDS).get(told) or _WORDS.get(told, told)
 
 
 def tone(name: str, effect: Document) -> Tone:
@@ -110,6 +110,12 @@ def tone(name: str, effect: Document) -> Tone:
     return "win" if told == "win" else "loss"
 
 
+_WORDS = {
+    "win": text("win"),
+    "loss": text("loss"),
+    "not shown": text("not shown"),
+    "too few buyers": text("too few buyers"),
+}
 _COST_WORDS = {"win": text("more"), "loss": text("less")}
 
 
@@ -211,7 +217,8 @@ def groups(readout: Document, language: str) -> str:
         holdout=checks["n_holdout"],
     )
     if checks.get("blocked"):
-        return f"{told} {say(language, 'No readout: {why}', why=cells.words(checks['blocked'], language))}"
+        refused = say(language, "No readout: {why}", why=cells.words(checks["blocked"], language))
+        return f"{told} {refused}"
     met = say(
         language,
         "The split is as configured; {share} of the holdout met an offer.",

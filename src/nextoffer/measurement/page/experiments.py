@@ -113,8 +113,12 @@ def _counted(name: str, heading: str, checks: Document, language: str) -> tuple[
 
 def _ratio(p: float, language: str) -> str:
     if p < 0.001:
-        return f"✕ {say(language, 'too unlikely to be chance (p < 0.001)')}"
-    return f"✓ {say(language, 'as chance would have it')}"
+        return f"✕ {say(language, _UNLIKELY)}"
+    return f"✓ {say(language, _LIKELY)}"
+
+
+_UNLIKELY = text("too unlikely to be chance (p < 0.001)")
+_LIKELY = text("as chance would have it")
 
 
 def _caused(readout: Document, currency: str, language: str, drawn: bool) -> Html:
@@ -193,8 +197,8 @@ def _relative_chart(effects: Mapping[str, Document], language: str) -> Html | No
         for name, effect in sentences.in_order(effects)
         if effect.get("relative") is not None and not effect.get("relative_note")
     ]
-    caption = f"{say(language, 'Change against the holdout, in %.')} {_legend(language)}"
-    return charts.effects(spans, "; ".join(told), caption, "+.0%", language)
+    caption = say(language, "Change against the holdout, in %.")
+    return charts.effects(spans, "; ".join(told), f"{caption} {_legend(language)}", "+.0%", language)
 
 
 def _legend(language: str) -> str:

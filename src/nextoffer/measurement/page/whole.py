@@ -92,7 +92,8 @@ def _meta(document: Document, made_at: datetime | None, language: str) -> str:
     )
     if made_at is None:
         return told
-    return f"{told} {say(language, 'Made on {moment}.', moment=f'{made_at:%Y-%m-%d %H:%M %Z}'.strip())}"
+    made = say(language, "Made on {moment}.", moment=f"{made_at:%Y-%m-%d %H:%M %Z}".strip())
+    return f"{told} {made}"
 
 
 def _narrowed(document: Document, language: str) -> Html | None:
