@@ -130,7 +130,7 @@ def test_a_use_is_the_order_it_names_or_else_the_first_of_its_window(used: Recor
         ("points", "offers", 1, 50_00.0, 50_00, "medium"),
         ("gift", "offers", 1, 30_00.0, 30_00, "low"),
     ]
-    assert "1 uses whose purchase is not known are left out." in sheet.notes
+    assert "1 use is left out: its purchase is not known." in sheet.notes
 
 
 def test_rewards_of_one_kind_and_of_one_segment(used: Records) -> None:

@@ -27,8 +27,8 @@ _COLUMNS = (
     Column("others_before", text("others, same days before"), "row"),
     Column("others_after", text("others, same days after"), "row"),
     Column("difference", text("difference in differences"), "row"),
-    Column("low", text("at least (95 %)"), "row"),
-    Column("high", text("at most (95 %)"), "row"),
+    Column("low", text("at least (95%)"), "row"),
+    Column("high", text("at most (95%)"), "row"),
 )
 
 
@@ -166,15 +166,14 @@ def _notes(found: Joined, days: int) -> tuple[Said, ...]:
     late, new, alone = found.left_out
     return (
         said(
-            "{members} members, {days} days before and after the day they joined, beside {others} customers who"
-            " never joined.",
+            "Members: {members}; customers who never joined: {others}; days before and after the day of joining: {days}.",
             members=found.n_members,
-            days=days,
             others=found.n_others,
+            days=days,
         ),
         said(
-            "Left out: {late} members whose days after are not over, {new} who were no customers when their days"
-            " before began, {alone} with nobody to be held against.",
+            "Members left out: their days after are not over: {late}; they were no customers yet when their days"
+            " before began: {new}; there was nobody to be held against: {alone}.",
             late=late,
             new=new,
             alone=alone,

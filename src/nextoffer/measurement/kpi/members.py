@@ -36,11 +36,11 @@ _COLUMNS = (
     Column("matched_members", text("members, matched"), "row"),
     Column("matched_others", text("others, matched"), "row"),
     Column("difference", text("difference, matched"), "row"),
-    Column("low", text("at least (95 %)"), "row"),
-    Column("high", text("at most (95 %)"), "row"),
+    Column("low", text("at least (95%)"), "row"),
+    Column("high", text("at most (95%)"), "row"),
     Column("caused", text("caused by the offers (experiment)"), "row"),
-    Column("caused_low", text("at least (95 %)"), "row"),
-    Column("caused_high", text("at most (95 %)"), "row"),
+    Column("caused_low", text("at least (95%)"), "row"),
+    Column("caused_high", text("at most (95%)"), "row"),
 )
 
 
@@ -169,8 +169,8 @@ def _notes(found: Matched | None) -> list[Said]:
         n_members, n_others = int(found.n[:, 1].sum()), int(found.n[:, 0].sum())
         notes.append(
             said(
-                "Matched: {members} members and {others} others who ordered before the window, in {strata} groups"
-                " alike in recency, frequency and money; {unmatched} members have no match.",
+                "Matched: customers who ordered before the window, in groups alike in recency, frequency and money."
+                " Members: {members}; others: {others}; groups: {strata}; members without a match: {unmatched}.",
                 members=n_members,
                 others=n_others,
                 strata=len(found.n),

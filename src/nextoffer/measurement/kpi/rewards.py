@@ -12,7 +12,7 @@ from nextoffer.measurement.kpi.registry import Totals, kpi, roi_attributed
 from nextoffer.measurement.kpi.windows import Window
 from nextoffer.measurement.records import Records
 from nextoffer.measurement.sheet import Cell, Column, Sheet
-from nextoffer.texts import Said, said, text
+from nextoffer.texts import Said, said, said_many, text
 
 _TYPES = {
     "percent": text("percentage off"),
@@ -81,7 +81,13 @@ def reward_types(
     (n_unknown,) = records.row(_UNKNOWN, {**asked, "kind": filter.kind})
     notes = [said("Income is uses times the average purchase. Many would have bought without a reward.")]
     if n_unknown:
-        notes.append(said("{n} uses whose purchase is not known are left out.", n=n_unknown))
+        notes.append(
+            said_many(
+                "{n} use is left out: its purchase is not known.",
+                "{n} uses are left out: their purchases are not known.",
+                n_unknown,
+            )
+        )
     rows = sorted((_reward(*row, high=high, medium=medium) for row in used), key=_by_income)
     return Sheet(
         name="reward_types",

@@ -7,13 +7,13 @@ import math
 from nextoffer.domain.wording import segment_name
 from nextoffer.measurement.kpi.counting import Counted, parameters
 from nextoffer.measurement.sheet import Cell, Column, Sheet
-from nextoffer.texts import Said, said, text
+from nextoffer.texts import Said, said, said_many, text
 
 _Z = 1.959963984540054  # two-sided 95 %
 _FIGURES = (
     Column("nps", text("NPS"), "number"),
-    Column("nps_low", text("at least (95 %)"), "number"),
-    Column("nps_high", text("at most (95 %)"), "number"),
+    Column("nps_low", text("at least (95%)"), "number"),
+    Column("nps_high", text("at most (95%)"), "number"),
     Column("nps_answers", text("NPS answers"), "count"),
     Column("csi", text("CSI"), "number"),
     Column("csi_answers", text("CSI answers"), "count"),
@@ -107,7 +107,13 @@ def _scale(counted: Counted) -> tuple[Said, ...]:
             )
         )
     if wrong:
-        notes.append(said("{n} NPS answers outside 0 to 10 are left out.", n=wrong))
+        notes.append(
+            said_many(
+                "{n} NPS answer outside 0 to 10 is left out.",
+                "{n} NPS answers outside 0 to 10 are left out.",
+                wrong,
+            )
+        )
     return tuple(notes)
 
 
