@@ -39,12 +39,16 @@ AS_SERVER, AS_CLIENT = {"X-API-Key": SERVER}, {"Authorization": f"Bearer {CLIENT
 KNOWN_PRODUCTS = ("85123A", "22423", "47566")
 
 
-def shop_settings(holdout_share: float = 0.05) -> Settings:
+def shop_settings(
+    holdout_share: float = 0.05, experiments: Mapping[str, Mapping[str, Any]] | None = None
+) -> Settings:
     document = {
         "currency": "GBP",
         "timezone": "Europe/London",
         "history": {"orders": {"path": "orders.csv"}},
         "experiment": {"name": "always-on", "version": 1, "holdout_share": holdout_share},
+        "experiments": experiments or {},
+        "campaigns": {"mail": {}},
     }
     return parse_settings(document, "nextoffer.toml", Path("/nowhere"))
 
@@ -247,7 +251,8 @@ MakeWorld = Callable[..., World]
 
 @pytest.fixture
 def make_world() -> Iterator[MakeWorld]:
-    """Makes worlds: make_world(holdout_share=…, ledger=…, bundle=…, insecure=…, n_workers=…)."""
+    """Makes worlds: make_world(holdout_share=…, ledger=…, bundle=…, insecure=…, n_workers=…,
+    experiments=…)."""
     clients: list[TestClient] = []
 
     def make(
@@ -258,10 +263,11 @@ def make_world() -> Iterator[MakeWorld]:
         secrets: Secrets = SECRETS,
         insecure: bool = False,
         n_workers: int = 1,
+        experiments: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> World:
         ledger = ledger if ledger is not None else FakeLedger()
         service = service if service is not None else FakeService(bundle or FakeBundle())
-        settings = shop_settings(holdout_share)
+        settings = shop_settings(holdout_share, experiments)
         app = create_app(service, ledger, settings, secrets, lambda: NOW, insecure, n_workers)
         client = TestClient(app, raise_server_exceptions=False)
         client.__enter__()
