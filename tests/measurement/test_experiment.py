@@ -19,7 +19,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def effect_of(
-    spend: Floats, treated: Bools, seed: int = 1, n_permutations: int = 1_999, **options: int
+    spend: Floats, treated: Bools, seed: int = 1, n_permutations: int = 1_999, min_buyers: int = 10
 ) -> Effect:
     bought = spend != 0
     n_treated = int(treated.sum())
@@ -30,7 +30,7 @@ def effect_of(
         len(spend) - n_treated,
         seed=seed,
         n_permutations=n_permutations,
-        **options,
+        min_buyers=min_buyers,
     )
 
 
@@ -238,12 +238,26 @@ def test_where_nobody_bought_no_number_of_customers_is_made_up() -> None:
 
 def test_the_customers_still_needed_are_those_a_power_calculation_asks_for() -> None:
     spend, treated = shop(np.random.default_rng(9), 20_000, 0.5)
-    effect = effect_of(spend, treated, n_permutations=199)
+    effect = effect_of(spend, treated, n_permutations=3_999)
     spread = spend.std()
     per_group = 2 * ((1.959964 + 0.841621) * spread / (0.05 * effect.holdout.mean)) ** 2
 
     assert effect.n_more == pytest.approx(2 * per_group - 20_000, rel=0.1)
     assert effect.small_holdout is False
+
+
+def test_the_detectable_difference_is_found_eight_times_in_ten_in_a_small_holdout_too() -> None:
+    spend, treated = shop(np.random.default_rng(14), 3_000, 0.1)
+    rng = np.random.default_rng(15)
+    detectable = effect_of(spend, treated).detectable
+    assert detectable is not None
+    wins = 0
+    for number in range(150):
+        treated = rng.permutation(treated)
+        moved = spend + detectable * treated  # everybody spends so much more
+        wins += effect_of(moved, treated, number, n_permutations=79).verdict == "win"
+
+    assert wins / 150 == pytest.approx(0.8, abs=3 * np.sqrt(0.16 / 150))
 
 
 def test_baskets_of_another_shape_are_warned_of() -> None:

@@ -24,37 +24,46 @@ def power_of_t(difference: float, deviation: float, n_treated: float, n_holdout:
     return float(stats.nct.sf(stats.t.isf(0.025, freedom), freedom, shift))
 
 
-@pytest.mark.parametrize("holdout_share", [0.05, 0.1, 0.5])
-def test_what_is_said_to_be_found_eight_times_in_ten_is_by_the_t_test_too(holdout_share: float) -> None:
+def test_what_is_said_to_be_found_eight_times_in_ten_is_by_the_t_test_where_half_are_held_out() -> None:
     spend = shop(20_000)
-    said = plan(spend[spend != 0], 20_000, holdout_share, lift=0.1)
+    said = plan(spend[spend != 0], 20_000, 0.5, lift=0.1)
     deviation = spend.std(ddof=1)
 
     assert said.detectable is not None and said.detectable_lift is not None and said.n_needed is not None
-    sizes = 20_000 * (1 - holdout_share), 20_000 * holdout_share
-    assert power_of_t(said.detectable, deviation, *sizes) == pytest.approx(0.8, abs=0.002)
+    assert power_of_t(said.detectable, deviation, 10_000, 10_000) == pytest.approx(0.8, abs=0.002)
     assert said.detectable_lift == pytest.approx(said.detectable / spend.mean())
-    needed = said.n_needed * (1 - holdout_share), said.n_needed * holdout_share
-    assert 0.795 < power_of_t(0.1 * spend.mean(), deviation, *needed) < 0.84  # rounded up to two digits
-    assert said.holdout_buyers == pytest.approx(np.count_nonzero(spend) * holdout_share)
-    assert said.treated_buyers + said.holdout_buyers == pytest.approx(np.count_nonzero(spend))
+    assert 0.795 < power_of_t(0.1 * spend.mean(), deviation, said.n_needed / 2, said.n_needed / 2) < 0.84
+    assert said.treated_buyers == said.holdout_buyers == np.count_nonzero(spend) / 2
+
+
+def test_a_small_holdout_of_skewed_spend_finds_less_than_the_t_test_claims_and_tends_to_it() -> None:
+    claimed = []
+    for n in (3_000, 300_000):
+        spend = shop(n)
+        said = plan(spend, n, 0.1)
+        assert said.detectable is not None
+        claimed.append(power_of_t(said.detectable, spend.std(ddof=1), 0.9 * n, 0.1 * n))
+
+    assert 0.87 < claimed[0] < 0.99
+    assert claimed[1] == pytest.approx(0.8, abs=0.02)
 
 
 def test_simulated_campaigns_find_the_detectable_lift_eight_times_in_ten() -> None:
-    n, holdout_share, n_campaigns = 3_000, 0.2, 200
-    said = plan(shop(n, 2), n, holdout_share)
-    assert said.detectable_lift is not None
+    n, holdout_share, n_campaigns = 3_000, 0.1, 200
+    said = plan(shop(n, 9), n, holdout_share)
+    assert said.detectable is not None
+    lift = said.detectable / shop(100 * n, 2).mean()
     rng = np.random.default_rng(3)
     wins = 0
     for number in range(n_campaigns):
         treated = rng.permutation(n) >= n * holdout_share
-        spend = shop(n, 100 + number) * np.where(treated, 1 + said.detectable_lift, 1)
+        spend = shop(n, 100 + number) * np.where(treated, 1 + lift, 1)
         effect = permutation_test(
             spend, treated, int(treated.sum()), int((~treated).sum()), seed=number, n_permutations=119
         )
         wins += effect.verdict == "win"
 
-    assert wins / n_campaigns == pytest.approx(0.8, abs=3 * np.sqrt(0.16 / n_campaigns) + 0.02)
+    assert wins / n_campaigns == pytest.approx(0.8, abs=3 * np.sqrt(0.16 / n_campaigns))
 
 
 def test_a_past_that_explains_spend_finds_less_with_the_same_customers() -> None:
@@ -66,7 +75,8 @@ def test_a_past_that_explains_spend_finds_less_with_the_same_customers() -> None
     assert plain.detectable is not None and adjusted.detectable is not None
     assert adjusted.variance_cut == pytest.approx(np.corrcoef(spend, before)[0, 1] ** 2)
     assert adjusted.variance_cut is not None
-    assert adjusted.detectable == pytest.approx(plain.detectable * np.sqrt(1 - adjusted.variance_cut))
+    cut = np.sqrt(1 - adjusted.variance_cut)
+    assert adjusted.detectable == pytest.approx(plain.detectable * cut, rel=0.1)  # less skewed too
     assert plain.n_needed is not None and adjusted.n_needed is not None
     assert adjusted.n_needed < plain.n_needed
     assert adjusted.mean == plain.mean and plain.variance_cut is None

@@ -17,7 +17,7 @@ from nextoffer.domain.arrays import Bools, Floats
 from nextoffer.errors import MeasurementError
 from nextoffer.measurement.cuped import Adjusted, adjust
 from nextoffer.measurement.draws import draw, group_sums
-from nextoffer.measurement.effect import ALPHA, MIN_BUYERS, Arm, Effect, more_for_buyers, more_for_lift, reach
+from nextoffer.measurement.effect import ALPHA, MIN_BUYERS, Arm, Effect, more_for_buyers, more_for_lift
 from nextoffer.measurement.groups import Groups
 from nextoffer.measurement.permutation import (
     SAME,
@@ -75,8 +75,8 @@ class Compared:
             p_loss=money.p_loss,
             welch_low=money.estimate - welch,
             welch_high=money.estimate + welch,
-            detectable=reach(alpha) * money.stderr if alpha > 0 else None,
-            n_more=more_for_lift(self.arms, money.stderr),
+            detectable=money.detectable(alpha),
+            n_more=more_for_lift(self.arms, money.detectable(ALPHA)),
             shape_differs=self.shape_differs,
             n_permutations=self.n_permutations,
             seed=self.seed,

@@ -5,15 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.special import ndtri
-
 from nextoffer.measurement.permutation import SAME, Verdict
 
 ALPHA = 0.025  # one-sided error of a verdict: win and loss together 5 %
 MIN_BUYERS = 10  # per group: below it no method known to us gives an answer worth having
 SMALL_HOLDOUT = 100  # buyers held out, below which a report says so
 TARGET_LIFT = 0.05  # what "about N more customers" would let one detect
-POWER = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +88,13 @@ class Effect:
         return self.holdout.n_buyers < SMALL_HOLDOUT
 
 
-def reach(alpha: float = ALPHA) -> float:
-    """Standard errors between 0 and an effect found 8 times in 10 at a one-sided error."""
-    return float(ndtri(1 - alpha) + ndtri(POWER))
-
-
-def more_for_lift(arms: tuple[Arm, Arm], stderr: float) -> int | None:
+def more_for_lift(arms: tuple[Arm, Arm], detectable: float | None) -> int | None:
     """Customers to add, at the same split, before a 5 % lift would be found 8 times in 10."""
     target = TARGET_LIFT * arms[1].mean
-    if target <= 0:
+    if target <= 0 or detectable is None:
         return None
     n = arms[0].n + arms[1].n
-    return about(n * max(0.0, (reach() * stderr / target) ** 2 - 1))
+    return about(n * max(0.0, (detectable / target) ** 2 - 1))
 
 
 def more_for_buyers(treated: Arm, holdout: Arm, min_buyers: int) -> int | None:

@@ -18,6 +18,7 @@ from nextoffer.measurement.draws import FLAT
 Verdict = Literal["win", "loss", "not shown", "too few buyers"]
 Moments = tuple[Floats, Floats]  # a mean and its variance by group, each (…, 2): treated, holdout
 
+POWER = 0.8  # what is worth finding is found 8 times in 10
 SAME = 1e-9  # relative rounding error within which two statistics are a tie
 
 
@@ -89,6 +90,7 @@ class Statistic:
     Parameters
     ----------
     drawn : the studentised permutations, ascending
+    estimates, stderrs : (n_draws,) the permutations themselves
     n_above, n_below : permutations at or beyond it on either side; one that is not determined lies on both
     """
 
@@ -96,7 +98,8 @@ class Statistic:
     stderr: float
     t: float
     drawn: Floats
-    n_draws: int
+    estimates: Floats
+    stderrs: Floats
     n_above: int
     n_below: int
 
@@ -110,7 +113,12 @@ class Statistic:
         permuted = np.sort(np.where(np.isclose(permuted, t, rtol=SAME, atol=SAME), t, permuted))
         n_above = n_draws - int(np.searchsorted(permuted, t, "left"))
         n_below = int(np.searchsorted(permuted, t, "right")) + n_draws - len(permuted)
-        return cls(estimate, stderr, t, permuted, n_draws, n_above, n_below)
+        return cls(estimate, stderr, t, permuted, *drawn, n_above, n_below)
+
+    @property
+    def n_draws(self) -> int:
+        """How many permutations there are, determined or not."""
+        return len(self.estimates)
 
     @property
     def p_win(self) -> float:
@@ -143,3 +151,15 @@ class Statistic:
         if self.verdict(alpha) == "not shown":
             return min(0.0, self.estimate), max(0.0, self.estimate)
         return self.estimate, self.estimate
+
+    def detectable(self, alpha: float) -> float | None:
+        """The least that, added for all treated, is found 8 times in 10; None if none is.
+
+        The permutations are experiments without an effect, so that they tell how often it would be.
+        """
+        j = self.rank(alpha) - (self.n_draws - len(self.drawn))
+        if j < 1 or not math.isfinite(self.drawn[-j]):
+            return None
+        lacking = self.drawn[-j] * self.stderrs - self.estimates
+        needed = float(np.quantile(np.where(np.isnan(lacking), np.inf, lacking), POWER, method="higher"))
+        return max(0.0, needed) if math.isfinite(needed) else None
