@@ -354,22 +354,35 @@ def measure(
         str | None, typer.Option("--from", help="First day; default: the first assignment.")
     ] = None,
     until: Annotated[str | None, typer.Option(help="First day that does not count; default today.")] = None,
+    segment: Annotated[str | None, typer.Option(help="Only customers of this segment.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Only customers this kind was, or would be, offered to.")
+    ] = None,
+    category: Annotated[
+        str | None, typer.Option(help="Only what was bought in it, as in 'Food > Tea'.")
+    ] = None,
+    against: Annotated[
+        str, typer.Option(help="Hold KPIs against: previous, year_ago; or compare quarter, half_year, year.")
+    ] = "previous",
+    full: Annotated[bool, typer.Option("--full", help="Show every table.")] = False,
     html: Annotated[Path | None, typer.Option(help="Also write the report as one HTML file.")] = None,
     json: Json = False,
 ) -> None:
     """What the offers caused (treated minus holdout, with intervals), and how the shop does."""
-    from nextoffer.measurement.report import render, to_json
-    from nextoffer.pipeline import as_of_moment, measure_shop
+    from nextoffer.measurement.report import page, render, to_json
+    from nextoffer.pipeline import as_of_moment, asked_filter, asked_preset, measure_shop
     from nextoffer.tracking.ledger import open_ledger
 
     settings = _settings(context)
-    first = as_of_moment(settings, _day(start), _now()) if start else None
+    now, language = _now(), settings.texts.language
+    first = as_of_moment(settings, _day(start), now) if start else None
+    part, preset = asked_filter(segment, kind, category), asked_preset(against)
     with _progress() as progress, _closing(open_ledger(settings.store)) as ledger:
-        result = measure_shop(settings, ledger, first, _as_of(settings, until), progress)
+        result = measure_shop(settings, ledger, first, _as_of(settings, until), progress, part, preset)
     if html is not None:
-        _write(html, _html(render(result, settings.texts.language)))
+        _write(html, page(result, language, now.astimezone(settings.zone)))
         _say(f"Report written to {html}")
-    _print_json(to_json(result)) if json else _print(render(result, settings.texts.language))
+    _print_json(to_json(result)) if json else _print(render(result, language, full))
 
 
 @app.command(rich_help_panel="Every night")

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
@@ -30,12 +30,16 @@ from nextoffer.domain.money import minor_digits
 from nextoffer.domain.offers import KIND, KINDS, REASONS, Slates
 from nextoffer.domain.tables import ORDERS
 from nextoffer.errors import BadColumnError, MeasurementError, RequestError
-from nextoffer.measurement.report import to_json
+from nextoffer.measurement.frames import effects_frame, sheet_frame
+from nextoffer.measurement.kpi import Filter, Preset
+from nextoffer.measurement.report import Measurement
 from nextoffer.offers.choosing import Context
 from nextoffer.offers.recommend import choose_stored
 from nextoffer.pipeline import (
     OpenShop,
     TrainReport,
+    asked_filter,
+    asked_preset,
     check,
     measure_shop,
     open_shop,
@@ -43,21 +47,11 @@ from nextoffer.pipeline import (
     train,
 )
 from nextoffer.tracking.ledger import open_ledger
-from nextoffer.tracking.schema import from_micros
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Day = date | datetime | str
-_EFFECTS = pa.schema(
-    [
-        ("outcome", pa.string()),
-        *((name, pa.float64()) for name in ("treated", "holdout", "difference", "low", "high", "p")),
-        ("verdict", pa.string()),
-        *((name, pa.int64()) for name in ("n_treated", "n_holdout", "buyers_treated", "buyers_holdout")),
-        ("n_more", pa.float64()),
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -111,36 +105,69 @@ class Shop:
         p_lapsed (chances, 0 to 1), expected_value (currency units)."""
         return _frame(segment_columns(self._open()))
 
-    def measure(self, start: Day | None = None, until: Day | None = None) -> pd.DataFrame:
-        """What the offers caused: one row each for orders, revenue and margin per customer.
+    def measure(
+        self,
+        start: Day | None = None,
+        until: Day | None = None,
+        *,
+        segment: str | None = None,
+        kind: str | None = None,
+        category: str | None = None,
+    ) -> pd.DataFrame:
+        """What the offers caused: one row per experiment and outcome, per customer.
 
-        Columns: outcome, treated, holdout (means per customer), difference, low, high (95 % interval), p,
-        verdict, n_treated, n_holdout, buyers_treated, buyers_holdout, n_more (about how many customers are
-        missing for an answer). What cannot be said is missing.
+        Columns: experiment, outcome (profit, revenue, orders, …), treated, holdout (means per customer), difference,
+        low, high (95 % interval), p, verdict, n_treated, n_holdout, buyers_treated, buyers_holdout, n_more (about
+        how many customers are missing for an answer). What cannot be said is missing.
 
         Parameters
         ----------
         start : first day; default: the first assignment
         until : first day that does not count; default: the day after the newest order, of the files or live
+        segment, kind, category : only these customers, those this kind was or would be offered to, what was bought
+            in this category
 
         Raises
         ------
         MeasurementError : nobody is assigned, the window is empty, or the groups cannot be compared
         """
+        measured = self._measured(start, until, asked_filter(segment, kind, category))
+        if measured.main.checks.blocked is not None:
+            raise MeasurementError(f"no readout: {measured.main.checks.blocked}")
+        return effects_frame(measured.readouts)
+
+    def tables(
+        self,
+        start: Day | None = None,
+        until: Day | None = None,
+        *,
+        segment: str | None = None,
+        kind: str | None = None,
+        category: str | None = None,
+        against: str = "previous",
+    ) -> dict[str, pd.DataFrame]:
+        """The KPI tables by name: periods, segments, members, cohorts, …; counted, not caused.
+
+        Parameters
+        ----------
+        against : what the window is held against: previous, year_ago; or compare quarter, half_year, year
+        """
+        asked = asked_filter(segment, kind, category)
+        measured = self._measured(start, until, asked, asked_preset(against))
+        return {sheet.name: sheet_frame(sheet, measured.currency) for sheet in measured.sheets}
+
+    def _measured(
+        self, start: Day | None, until: Day | None, asked: Filter, preset: Preset = "previous"
+    ) -> Measurement:
         ledger = open_ledger(self.settings.store)
         try:
-            last = max(ledger.orders()["at"].to_pylist(), default=None)
-            live = None if last is None else last if isinstance(last, datetime) else from_micros(last)
+            last = max(ledger.orders(only=("at",))["at"].to_pylist(), default=None)
+            live = None if last is None else last.replace(tzinfo=UTC)
             end = self._day_after_newest(live) if until is None else _moment(self.settings, until)
             first = None if start is None else _moment(self.settings, start)
-            measured = measure_shop(self.settings, ledger, first, end)
+            return measure_shop(self.settings, ledger, first, end, filter=asked, preset=preset)
         finally:
             ledger.close()
-        if measured.checks.blocked is not None:
-            raise MeasurementError(f"no readout: {measured.checks.blocked}")
-        effects = to_json(measured)["incremental"]
-        rows = [_effect(name, effect) for name, effect in effects.items()]
-        return _frame(pa.Table.from_pylist(rows, schema=_EFFECTS))
 
     def close(self) -> None:
         """Remove the temporary folder of a shop without files; otherwise nothing."""
@@ -307,21 +334,6 @@ def _offers(shop: OpenShop, rows: np.ndarray, slates: Slates) -> pa.Table:
 
 def _words(names: Iterable[str], codes: np.ndarray) -> pa.Array:
     return pa.array(list(names), pa.string()).take(pa.array(codes.astype(np.int64)))
-
-
-def _effect(name: str, effect: Mapping[str, Any]) -> dict[str, Any]:
-    treated, holdout = effect["treated"], effect["holdout"]
-    return {
-        "outcome": name,
-        "treated": treated["mean"],
-        "holdout": holdout["mean"],
-        **{key: effect[key] for key in ("difference", "low", "high", "p", "verdict")},
-        "n_treated": treated["n"],
-        "n_holdout": holdout["n"],
-        "buyers_treated": treated["n_buyers"],
-        "buyers_holdout": holdout["n_buyers"],
-        "n_more": effect["n_more"],
-    }
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:

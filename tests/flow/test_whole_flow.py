@@ -124,7 +124,7 @@ def serve(told: Story, now: datetime) -> None:
             "customer_id": "new-1",
             "order": order,
         }
-        events.append(bought | {"occurred_at": (now + timedelta(hours=1)).isoformat()})
+        events.append(bought | {"occurred_at": now.isoformat()})
         events.append({"event_id": "bad", "event_type": "no-such-thing", "occurred_at": now.isoformat()})
         told.posted = site.ask("POST", "/v1/events", events)
         again = site.ask("POST", "/v1/events", events[:-1])
@@ -229,7 +229,7 @@ def test_no_held_out_customer_is_in_an_answer_or_a_campaign_file(story: Story) -
 def test_what_is_measured_is_what_was_bought_to_the_cent(story: Story) -> None:
     assigned = story.ledger.assignments(story.settings.experiment).to_pylist()
     lines = lines_by_customer(story)
-    effects = dict(story.measured.effects)
+    effects = dict(story.measured.main.effects)
     for group, arm in ((TREATED, "treated"), (HOLDOUT, "holdout")):
         units = [
             (row["unit_id"], row["assigned_at"].replace(tzinfo=UTC))
@@ -258,8 +258,10 @@ def test_participation_counts_who_was_offered_and_who_clicked(story: Story) -> N
     counted = story.measured.participation
     assert counted.n_offered == len({row["unit_id"] for row in treated})
     assert counted.n_clicked == len(clicked)
-    assert story.measured.checks.contaminated_share == 0.0
-    assert story.measured.attributed.contacts == sum(report.messages for report, _, _ in story.exports)
+    assert story.measured.main.checks.contaminated_share == 0.0
+    contacts = dict(story.measured.main.effects)["contact_cost"].treated.total
+    messages = sum(report.messages for report, _, _ in story.exports)
+    assert contacts == pytest.approx(messages * story.settings.contact.cost)
 
 
 @pytest.mark.parametrize("name", ["orders", "revenue", "margin"])
@@ -271,7 +273,7 @@ def test_the_interval_covers_what_the_offers_really_caused(story: Story, name: s
     held_out = [row["unit_id"] for row in assigned if row["group"] == HOLDOUT]
     truth = sum(per_unit.get(unit, 0.0) for unit in treated) / len(treated)
 
-    effect = dict(story.measured.effects)[name]
+    effect = dict(story.measured.main.effects)[name]
     assert truth > 0
     assert effect.low is not None and effect.high is not None
     assert effect.low <= truth <= effect.high

@@ -232,6 +232,50 @@ class BundlesModel(_Answer):
     bundles: list[dict[str, Any]]
 
 
+class ArmModel(_Answer):
+    """One group: its customers, how many of them bought, and the mean of all."""
+
+    n: int
+    n_buyers: int
+    mean: float
+
+
+class EffectModel(BaseModel):
+    """What offers changed per customer: treated minus held out, with its 95 % interval."""
+
+    treated: ArmModel
+    holdout: ArmModel
+    verdict: Literal["win", "loss", "not shown", "too few buyers"]
+    difference: float | None = Field(description="null: too few bought to say anything")
+    low: float | None = Field(description="null: without bound, or not known")
+    high: float | None
+    p: float | None
+    n_more: int | None = Field(description="about how many customers are missing for an answer")
+
+
+class MeasurementModel(BaseModel):
+    """What the offers earned, over all experiments; the permanent holdout's readout stands at the top as well."""
+
+    from_: str = Field(alias="from")
+    until: str
+    currency: str
+    experiment: dict[str, Any]
+    checks: dict[str, Any] = Field(description="`blocked` says why there is no readout; null: there is one")
+    incremental: dict[str, EffectModel] = Field(description="by metric: caused, everybody assigned counted")
+    triggered: dict[str, EffectModel] = Field(
+        description="among those offered something, or who would have been"
+    )
+    segments: list[dict[str, Any]] = Field(
+        description="effects on profit, with `q`: the share of false finds"
+    )
+    kinds: list[dict[str, Any]]
+    attributed: dict[str, Any] = Field(description="what may be put down to offers: not caused")
+    roi: dict[str, Any] = Field(description="percent: attributed, and incremental with its interval")
+    experiments: list[dict[str, Any]]
+    kpis: dict[str, Any]
+    tables: dict[str, list[dict[str, Any]]]
+
+
 class LiveModel(_Answer):
     """The process runs."""
 
@@ -310,14 +354,14 @@ EVENTS_EXAMPLE: Final[list[Json]] = [
     {
         "event_id": "e-1001",
         "event_type": "promotion-clicked",
-        "occurred_at": "2026-11-22T10:15:00Z",
+        "occurred_at": "2026-11-22T09:15:00Z",
         "attribution_token": "5f7c2f3c7d0f4c2c9a3e6b1d8e4f9a10",
         "offer_id": "9f0c4a51d2f04c8e",
     },
     {
         "event_id": "e-1002",
         "event_type": "purchase-complete",
-        "occurred_at": "2026-11-22T10:20:00Z",
+        "occurred_at": "2026-11-22T09:20:00Z",
         "customer_id": "17850",
         "attribution_token": "5f7c2f3c7d0f4c2c9a3e6b1d8e4f9a10",
         "order": {
@@ -363,4 +407,41 @@ READY_EXAMPLE: Final[Json] = {
     "as_of": "2026-11-22T00:00:00Z",
     "age_hours": 7.5,
     "warnings": [],
+}
+_EFFECT_EXAMPLE: Final[Json] = {
+    "treated": {"n": 9500, "n_buyers": 1520, "mean": 7.31},
+    "holdout": {"n": 500, "n_buyers": 76, "mean": 6.9},
+    "verdict": "not shown",
+    "difference": 0.41,
+    "low": -0.62,
+    "high": 1.38,
+    "p": 0.43,
+    "n_more": 210000,
+}
+MEASUREMENT_EXAMPLE: Final[Json] = {
+    "from": "2026-09-01T00:00:00+00:00",
+    "until": "2026-11-22T00:00:00+00:00",
+    "currency": "GBP",
+    "experiment": {"name": "always-on", "version": 1},
+    "checks": {
+        "n_treated": 9500,
+        "n_holdout": 500,
+        "split_p": 1.0,
+        "contaminated_share": 0.0,
+        "blocked": None,
+    },
+    "incremental": {"profit": _EFFECT_EXAMPLE},
+    "triggered": {},
+    "segments": [],
+    "kinds": [],
+    "attributed": {"n_orders": 310, "revenue": "9120.40", "cost": "812.00", "roi_percent": 1023.2},
+    "roi": {"attributed_percent": 1023.2, "incremental_percent": 381.1, "low": -824.5, "high": 1514.9},
+    "experiments": [],
+    "kpis": {
+        "window": {"average_order": 31.2},
+        "before": {"average_order": 30.1},
+        "members": None,
+        "non_members": None,
+    },
+    "tables": {},
 }

@@ -14,6 +14,7 @@ from nextoffer import __version__
 from nextoffer.api import problems
 from nextoffer.api.codes import CodeRoutes
 from nextoffer.api.document import openapi_document
+from nextoffer.api.measuring import Measure, MeasureRoutes, not_measurable
 from nextoffer.api.routes import Routes
 from nextoffer.api.security import Keys
 from nextoffer.api.service import Service
@@ -29,6 +30,7 @@ def create_app(
     clock: Callable[[], datetime],
     insecure: bool = False,
     n_workers: int = 1,
+    measure: Measure = not_measurable,
 ) -> FastAPI:
     """The ASGI application over one service and one ledger.
 
@@ -37,10 +39,12 @@ def create_app(
     clock : the present moment, in UTC and with a zone
     insecure : a request without a key counts as the server's (loopback only; see `server.run_server`)
     n_workers : how many processes like this one write to the ledger
+    measure : what offers earned, as `measure --json` prints it
     """
     keys = Keys.of(secrets, insecure)
     routes = Routes(service, ledger, settings, keys, clock, n_workers)
     codes = CodeRoutes(ledger, settings, keys, clock)
+    measuring = MeasureRoutes(measure, settings, keys, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -62,6 +66,7 @@ def create_app(
             Route("/v1/codes/{code}:rollback", codes.rollback, methods=["POST"]),
             Route("/v1/segments", routes.segments, methods=["GET"]),
             Route("/v1/bundles", routes.bundles, methods=["GET"]),
+            Route("/v1/measurement", measuring.measurement, methods=["GET"]),
             Route("/health/live", routes.live, methods=["GET"]),
             Route("/health/ready", routes.ready, methods=["GET"]),
         ]

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from nextoffer import __version__
 from nextoffer.api import answers, wire
 from nextoffer.api.answers import Json
+from nextoffer.api.measuring import MeasurementQuery
 from nextoffer.api.problems import MEDIA_TYPE, PROBLEMS
 
 REQUESTS: Final[tuple[type[BaseModel], ...]] = (
@@ -25,6 +26,7 @@ ANSWERS: Final[tuple[type[BaseModel], ...]] = (
     answers.CodeModel,
     answers.SegmentsModel,
     answers.BundlesModel,
+    answers.MeasurementModel,
     answers.LiveModel,
     answers.ReadyModel,
     answers.ProblemModel,
@@ -126,6 +128,7 @@ def _paths() -> Json:
                 [401, 403, 503],
             )
         },
+        "/v1/measurement": {"get": _measurement()},
         "/health/live": {
             "get": _operation("health", "The process runs", "", (answers.LiveModel, {"status": "live"}), [])
         },
@@ -174,6 +177,19 @@ def _related() -> Json:
         (answers.RelatedModel, answers.RELATED_EXAMPLE),
         [400, 401, 404, 422, 503],
         parameters=[_path("product_id", "the shop's own product id"), *_query(wire.RelatedQuery)],
+    )
+
+
+def _measurement() -> Json:
+    return _operation(
+        "server",
+        "What the offers earned",
+        "What `nextoffer measure --json` prints: treated minus held out, with intervals, what may merely be "
+        "attributed, and the KPI tables. It reads the whole history, which takes as long as the command; the answer "
+        "is kept for a quarter of an hour.",
+        (answers.MeasurementModel, answers.MEASUREMENT_EXAMPLE),
+        [401, 403, 409, 422, 503],
+        parameters=_query(MeasurementQuery),
     )
 
 

@@ -41,6 +41,7 @@ PROBLEMS: Final[dict[str, tuple[int, str]]] = {
     "not-found": (404, "There is nothing here"),
     "unknown-product": (404, "There is no such product"),
     "method-not-allowed": (405, "The method is not allowed here"),
+    "nothing-to-measure": (409, "There is nothing to measure yet"),
     "body-too-large": (413, "The body is too large"),
     "missing-field": (422, "A field is missing"),
     "unknown-field": (422, "A field is not known"),

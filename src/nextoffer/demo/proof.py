@@ -55,18 +55,18 @@ def tell_measured(teller: Teller, town: Town, ledger: Ledger) -> None:
     teller.heading("What did the offers earn? Treated minus held out", f"nextoffer measure --until {until}")
     with teller.working("measuring") as progress:
         measured = pipeline.measure_shop(town.settings, ledger, None, town.now, progress)
-    if measured.checks.blocked is not None:
-        teller.say(f"[yellow]No readout: {escape(measured.checks.blocked)}.[/yellow]")
+    if measured.main.checks.blocked is not None:
+        teller.say(f"[yellow]No readout: {escape(measured.main.checks.blocked)}.[/yellow]")
         return
     truth = planted_means(town.planted(), ledger.assignments(town.settings.experiment))
-    effects = dict(measured.effects)
+    effects = dict(measured.main.effects)
     rows = [(name, *_effect_row(truth[name], effect)) for name, effect in effects.items()]
     names = ("per treated customer", "planted", "measured", "95 % interval", "verdict")
     teller.show(table(names, rows))
     teller.say(f"\n[bold]{_verdict(truth['revenue'], effects['revenue'], measured.currency)}[/bold]")
     teller.say(
         f"\nPlanted is what the offers really caused: the same weeks were also lived without them. Measured is what "
-        f"any shop can know. {measured.checks.n_treated:,} customers were treated, {measured.checks.n_holdout:,} held "
+        f"any shop can know. {measured.main.checks.n_treated:,} customers were treated, {measured.main.checks.n_holdout:,} held "
         f"out. Offers are made {EFFECT:.0f} times as strong here as they usually are, or a shop this small would see "
         "nothing in so few weeks."
     )
@@ -109,7 +109,7 @@ def _verdict(truth: float, effect: Effect, currency: str) -> str:
 
 
 def _attributed(measured: Measurement) -> str:
-    found = measured.attributed
+    found = measured.main.attributed
     roi = found.note if found.roi_percent is None else f"{found.roi_percent:+,.0f} %"
     return (
         f"ROI [italic]attributed[/italic]: {roi}. It counts {found.n_orders:,} orders within days of an opened or used "

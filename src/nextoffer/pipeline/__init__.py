@@ -22,7 +22,7 @@ from nextoffer.pipeline.analysis import (
 )
 from nextoffer.pipeline.campaign import ExportReport, export, export_all
 from nextoffer.pipeline.nightly import TrainReport, check, run_backtest, train
-from nextoffer.pipeline.proof import measure_shop, record
+from nextoffer.pipeline.proof import asked_filter, asked_preset, measure_shop, record
 from nextoffer.pipeline.workspace import as_of_moment
 
 __all__ = [
@@ -30,6 +30,8 @@ __all__ = [
     "OpenShop",
     "TrainReport",
     "as_of_moment",
+    "asked_filter",
+    "asked_preset",
     "check",
     "export",
     "export_all",

@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
-import pyarrow.parquet as pq
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from nextoffer.config import Settings
-from nextoffer.errors import MeasurementError
+from nextoffer.bundle.bundle import open_bundle
+from nextoffer.config import Experiment, Settings, Trial
+from nextoffer.config.base import nearest
+from nextoffer.domain.history import History
+from nextoffer.domain.kinds import KINDS
+from nextoffer.domain.tables import SEGMENTS
+from nextoffer.domain.wording import kind_name
+from nextoffer.errors import BundleError, MeasurementError, RequestError
+from nextoffer.measurement.costs import Costs
+from nextoffer.measurement.kpi import Filter, Preset, Window
+from nextoffer.measurement.outcomes import Look, window_of
+from nextoffer.measurement.readout import Question
+from nextoffer.measurement.records import Records, windows
 from nextoffer.measurement.report import Measurement, measure
-from nextoffer.pipeline.workspace import Progress, quiet, workspace
+from nextoffer.measurement.tables import Asked
+from nextoffer.pipeline.workspace import Progress, as_of_moment, quiet, workspace
 from nextoffer.plugins import open_source
 from nextoffer.sources.load import load_history
+from nextoffer.texts import Said, said
+from nextoffer.tracking.allocation import altered
+from nextoffer.tracking.experiments import Study
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.record import RecordReport, record_file
-from nextoffer.tracking.schema import from_micros, to_micros
+
+EVERYTHING = Filter()
+_DECIDED = (
+    "decision_id",
+    "unit_id",
+    "group",
+    "at",
+    "campaign",
+    "placement",
+    "run_on",
+    "slate",
+    "withheld_by",
+)
 
 
 def record(settings: Settings, ledger: Ledger, path: Path, now: datetime | None = None) -> RecordReport:
@@ -26,49 +59,209 @@ def record(settings: Settings, ledger: Ledger, path: Path, now: datetime | None 
     return record_file(ledger, path, settings.zone, settings.currency, now)
 
 
+def asked_filter(segment: str | None, kind: str | None, category: str | None) -> Filter:
+    """What to measure alone.
+
+    Raises
+    ------
+    RequestError : there is no such segment or kind
+    """
+    for name, word, known in (("segment", segment, SEGMENTS), ("kind", kind, KINDS)):
+        if word is not None and word not in known:
+            raise RequestError(
+                f"there is no {name} {word!r}{nearest(word, known)} There are: {', '.join(known)}", field=name
+            )
+    return Filter(segment, kind, category)
+
+
+def asked_preset(word: str) -> Preset:
+    """What to hold the KPIs against.
+
+    Raises
+    ------
+    RequestError : it is none of `Preset`
+    """
+    known: tuple[Preset, ...] = get_args(Preset)
+    for preset in known:
+        if word == preset:
+            return preset
+    raise RequestError(
+        f"--against {word!r}{nearest(word, known)} There are: {', '.join(known)}", field="against"
+    )
+
+
 def measure_shop(
     settings: Settings,
     ledger: Ledger,
     start: datetime | None,
     end: datetime,
     progress: Progress = quiet,
-    n_permutations: int = 9_999,
+    filter: Filter = EVERYTHING,
+    preset: Preset = "previous",
+    n_permutations: int | None = None,
 ) -> Measurement:
-    """Measure the running experiment from `start` (default: its first assignment) until `end`.
+    """Measure every experiment, and count the KPIs, from `start` (default: the first assignment) until `end`.
+
+    Parameters
+    ----------
+    filter : one segment, kind or category alone
+    preset : what the KPIs of the window are held against
+    n_permutations : default: as configured
 
     Raises
     ------
     MeasurementError : nobody is assigned yet, or the window is empty
     SourceError : the shop's history cannot be read
     """
-    assignments = ledger.assignments(settings.experiment)
-    if len(assignments) == 0:
-        raise MeasurementError(
-            f"experiment {settings.experiment.name!r} version {settings.experiment.version} has no customer yet: "
-            "serve offers (nextoffer serve) or export a campaign (nextoffer export NAME) first"
-        )
-    if start is None:
-        first = min(assignments["assigned_at"].to_pylist())
-        start = first if isinstance(first, datetime) else from_micros(first)
-        start = from_micros(to_micros(start))
+    progress("ledger")
+    drawn = list(_drawn(settings, ledger))
+    first = pc.min(drawn[0].table["assigned_at"]).as_py().replace(tzinfo=UTC)
+    window = Window(start or first, end)
+    questions = [_question(settings, one, window, filter) for one in drawn]
     with workspace(settings) as folder:
         progress("orders")
         history = load_history(settings, folder / "history", progress, open_source)
         progress("measure")
-        given = "customers" in history.given
-        return measure(
-            orders=pq.read_table(history.folder / "orders.parquet"),
-            live_orders=ledger.orders(),
-            assignments=assignments,
-            decisions=ledger.decisions(),
-            events=ledger.events(),
-            customers=pq.read_table(history.folder / "customers.parquet") if given else None,
-            experiment=settings.experiment,
-            currency=settings.currency,
-            start=start,
-            end=end,
-            margin_share=settings.margin.default_share,
-            contact_cost=settings.contact.cost,
-            programme_cost=settings.programme.costs,
-            n_permutations=n_permutations,
+        with _records(settings, ledger, history, drawn, folder) as records:
+            return measure(
+                records,
+                questions,
+                Asked.of(settings, window, filter, preset),
+                n_permutations=n_permutations or settings.measurement.permutations,
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """An experiment and everybody assigned in it: unit_id, group, assigned_at, stratum."""
+
+    experiment: Experiment | Study
+    table: pa.Table
+
+    @property
+    def named(self) -> pa.Table:
+        """The assignments with the experiment's name and version."""
+        n = len(self.table)
+        name = pa.DictionaryArray.from_arrays(np.zeros(n, dtype=np.int8), [self.experiment.name])
+        version = pa.array(np.full(n, self.experiment.version, dtype=np.int32))
+        return self.table.append_column("experiment", name).append_column("version", version)
+
+
+def _drawn(settings: Settings, ledger: Ledger) -> Iterator[Drawn]:
+    """The permanent holdout, then every configured experiment that has begun."""
+    holdout = Drawn(settings.experiment, ledger.assignments(settings.experiment))
+    if len(holdout.table) == 0:
+        raise MeasurementError(
+            f"experiment {settings.experiment.name!r} version {settings.experiment.version} has no customer yet: "
+            "serve offers (nextoffer serve) or export a campaign (nextoffer export NAME) first"
         )
+    yield holdout
+    for name, trial in sorted(settings.experiments.items()):
+        study = Study(name, trial)
+        table = ledger.assignments(study)
+        if len(table):
+            yield Drawn(study, table)
+
+
+def _question(settings: Settings, drawn: Drawn, window: Window, filter: Filter) -> Question:
+    """What one look asks, and whether the ledger still says what was drawn."""
+    experiment, days = drawn.experiment, settings.measurement.before_days
+    n_altered = altered(drawn.table, experiment)
+    look = Look(
+        experiment.name,
+        experiment.version,
+        window.start,
+        window.end,
+        before_days=days,
+        category=filter.category,
+    )
+    if isinstance(experiment, Experiment):
+        cost = Asked.of(settings, window, filter, "previous").programme
+        return Question(
+            look, experiment.holdout_share, said("all offers"), programme=cost, n_altered=n_altered
+        )
+    trial = experiment.trial
+    look = replace(
+        look,
+        window_days=window_of(trial, settings.campaigns, windows(_windows(settings))),
+        kinds=trial.kinds,
+        campaigns=trial.campaigns,
+    )
+    nth, planned, lasts = _looks(settings, trial, look)
+    return Question(
+        look, trial.holdout_share, _what(trial), experiment.exact, nth, planned, lasts, n_altered=n_altered
+    )
+
+
+def _looks(settings: Settings, trial: Trial, look: Look) -> tuple[int, int, timedelta | None]:
+    """Which of the planned looks this is, of how many, and how long the trial was meant to last.
+
+    Looks are planned where it is known when the trial is over: evenly, the last when its last window closes.
+    """
+    if trial.starts is None or trial.ends is None:
+        return 1, 1, None
+    starts, ends = (as_of_moment(settings, day, look.end) for day in (trial.starts, trial.ends))
+    lasts = ends - starts + timedelta(days=look.window_days or 0)
+    planned = settings.measurement.looks
+    return min(planned, max(1, int((look.end - starts) / lasts * planned))), planned, lasts
+
+
+def _windows(settings: Settings) -> dict[str, int]:
+    return {str(kind): days for kind, days in settings.measurement.window_days.items()}
+
+
+def _what(trial: Trial) -> Said:
+    """What a trial keeps back, in words."""
+    kinds = ", ".join(said(kind_name(kind)) for kind in trial.kinds)
+    campaigns = ", ".join(trial.campaigns)
+    if kinds and campaigns:
+        return said("{kinds} in {campaigns}", kinds=kinds, campaigns=campaigns)
+    return said("{what} alone", what=kinds or campaigns)
+
+
+@contextmanager
+def _records(
+    settings: Settings, ledger: Ledger, history: History, drawn: Sequence[Drawn], folder: Path
+) -> Iterator[Records]:
+    """The shop's history and the ledger, side by side."""
+
+    def table(name: str) -> Path | None:
+        return history.folder / f"{name}.parquet" if name in history.given else None
+
+    spill = folder / "spill"
+    spill.mkdir()
+    with Records.open(
+        orders=history.folder / "orders.parquet",
+        products=history.folder / "products.parquet",
+        customers=table("customers"),
+        surveys=table("surveys"),
+        segments=_segments(settings),
+        live_orders=ledger.orders(),
+        assignments=pa.concat_tables(one.named for one in drawn),
+        decisions=ledger.decisions(only=_DECIDED),
+        events=ledger.events(),
+        identities=ledger.identities(),
+        costs=Costs.of(settings),
+        window_days=_windows(settings),
+        currency=settings.currency,
+        margin_share=settings.margin.default_share,
+        memory_limit=settings.engine.memory_limit,
+        temp_directory=spill,
+        threads=settings.engine.threads,
+    ) as records:
+        yield records
+
+
+def _segments(settings: Settings) -> pa.Table | None:
+    """The segment of every customer of the bundle in service; None without a bundle: nothing rests on it."""
+    try:
+        bundle = open_bundle(settings.models_dir, currency=settings.currency)
+    except BundleError:
+        return None
+    codes = pa.array(np.asarray(bundle.knowledge.customers.segment).astype(np.int8))
+    return pa.table(
+        {
+            "customer_id": bundle.customer_ids.ids.to_arrow(),
+            "segment": pa.DictionaryArray.from_arrays(codes, list(SEGMENTS)),
+        }
+    )
