@@ -16,7 +16,12 @@ from nextoffer.measurement.experiment import Effect, ratio_test
 
 
 def effect_of(
-    revenue: Floats, orders: Floats, treated: Bools, n_permutations: int = 1_999, **options: int
+    revenue: Floats,
+    orders: Floats,
+    treated: Bools,
+    n_permutations: int = 1_999,
+    seed: int = 1,
+    min_buyers: int = 10,
 ) -> Effect:
     n_treated = int(treated.sum())
     return ratio_test(
@@ -25,7 +30,9 @@ def effect_of(
         treated,
         n_treated,
         len(treated) - n_treated,
-        **{"seed": 1, "n_permutations": n_permutations, **options},
+        seed=seed,
+        n_permutations=n_permutations,
+        min_buyers=min_buyers,
     )
 
 
