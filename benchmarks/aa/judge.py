@@ -1,0 +1,177 @@
+"""One repetition judged by nextoffer, by Welch's test and by tea-tasting; and many of them on all cores.
+
+Every repetition has a seed of its own, so that the number of processes changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from benchmarks.aa.worlds import Floats, Trial, World
+from scipy.special import stdtrit
+
+from nextoffer.measurement.crosscheck import second_opinion
+from nextoffer.measurement.experiment import Effect, permutation_test
+
+NOTHING = float("nan")
+SIGNS = {"win": 1.0, "loss": -1.0, "not shown": 0.0}
+CHUNKS = 16
+
+
+class Judged(NamedTuple):
+    """One repetition. A verdict is 1 for a win, -1 for a loss, 0 for neither; what was not asked is not a number.
+
+    Parameters
+    ----------
+    n_refused : runs without a verdict, for too few buyers, before the one with these figures
+    verdict, planted_verdict : where offers do nothing, and with the effect planted
+    covers, covers_own : whether the interval holds the planted effect on the population, and on the treated
+        who were drawn
+    welch, welch_covers, tea, tea_covers : the others, in the first run, refused or not
+    """
+
+    n_refused: float
+    verdict: float = NOTHING
+    planted_verdict: float = NOTHING
+    covers: float = NOTHING
+    covers_own: float = NOTHING
+    welch: float = NOTHING
+    welch_planted: float = NOTHING
+    welch_covers: float = NOTHING
+    tea: float = NOTHING
+    tea_planted: float = NOTHING
+    tea_covers: float = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What is asked of each repetition.
+
+    Parameters
+    ----------
+    lift : planted besides; None for no effect at all
+    tries : runs in which a verdict is sought; those refused before it are counted
+    adjusted : whether spend before is used (CUPED), where there is any
+    tea : whether tea-tasting is asked
+    """
+
+    world: World
+    lift: float | None
+    n_permutations: int
+    tries: int = 1
+    adjusted: bool = True
+    tea: bool = True
+
+    def __call__(self, seed: Sequence[int]) -> Judged:
+        """The repetition of this seed."""
+        rng = np.random.default_rng(seed)
+        others: dict[str, float] = {}
+        for n_refused in range(self.tries):
+            trial = self.world(rng)
+            if n_refused == 0:
+                others = self._others(trial)
+            chance = int(rng.integers(2**48))
+            effect = self._ours(trial, chance)
+            if effect.verdict in SIGNS:
+                ours = self._planted(trial, chance)
+                return Judged(n_refused, SIGNS[effect.verdict], **ours, **others)
+        return Judged(self.tries, **others)
+
+    def _ours(self, trial: Trial, chance: int) -> Effect:
+        before = trial.before if self.adjusted else None
+        return permutation_test(
+            trial.values,
+            trial.treated,
+            trial.n_treated,
+            trial.n_holdout,
+            seed=chance,
+            n_permutations=self.n_permutations,
+            before=before,
+        )
+
+    def _planted(self, trial: Trial, chance: int) -> dict[str, float]:
+        if self.lift is None:
+            return {}
+        effect = self._ours(trial.planted(self.lift), chance)
+        if effect.low is None or effect.high is None:
+            return {}
+        # Welch's standard error, and with it the interval, counts the luck of both groups: what it is for is the
+        # effect on the population both were drawn from, the same whoever was drawn. The effect on just the treated
+        # drawn moves with their luck; nearly the same, and shown beside it.
+        own = self.lift * float(trial.values[trial.treated].sum()) / trial.n_treated
+        return {
+            "planted_verdict": SIGNS[effect.verdict],
+            "covers": float(effect.low <= self.lift * trial.mean <= effect.high),
+            "covers_own": float(effect.low <= own <= effect.high),
+        }
+
+    def _others(self, trial: Trial) -> dict[str, float]:
+        found = {}
+        for name, asked in (("welch", welch), ("tea", tea_tasting)):
+            if name == "tea" and not self.tea:
+                continue
+            found[name] = _sign(asked(trial, self.adjusted))
+            if self.lift is not None:
+                low, high = limits = asked(trial.planted(self.lift), self.adjusted)
+                found[f"{name}_planted"] = _sign(limits)
+                found[f"{name}_covers"] = float(low <= self.lift * trial.mean <= high)
+        return found
+
+
+def welch(trial: Trial, adjusted: bool = True) -> tuple[float, float]:
+    """The 95 % interval of Welch's t; of spend adjusted by one theta for both groups where there is a past."""
+    values = trial.values
+    n = trial.n_treated + trial.n_holdout
+    if adjusted and trial.before is not None:
+        past = trial.before
+        theta = (values @ past - values.sum() * past.sum() / n) / (past @ past - past.sum() ** 2 / n)
+        values = values - theta * past
+    means, variances, freedoms = [], [], []
+    for group, size in ((trial.treated, trial.n_treated), (~trial.treated, trial.n_holdout)):
+        mean = float(values[group].sum()) / size
+        square = float(((values[group] - mean) ** 2).sum()) + (size - int(group.sum())) * mean**2
+        means.append(mean)
+        variances.append(square / (size - 1) / size)
+        freedoms.append(size - 1)
+    difference, variance = means[0] - means[1], sum(variances)
+    if variance == 0:
+        return difference, difference
+    freedom = variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    half = float(stdtrit(freedom, 0.975)) * variance**0.5
+    return difference - half, difference + half
+
+
+def tea_tasting(trial: Trial, adjusted: bool = True) -> tuple[float, float]:
+    """The 95 % interval of tea-tasting, with CUPED where there is a past; no limits where it has no opinion."""
+    before = trial.before if adjusted else None
+    found = second_opinion(trial.values, trial.treated, trial.n_treated, trial.n_holdout, before=before)
+    return (NOTHING, NOTHING) if found is None else (found.low, found.high)
+
+
+def _sign(limits: tuple[float, float]) -> float:
+    return float(limits[0] > 0) - float(limits[1] < 0)
+
+
+def repeated(
+    judge: Callable[[Sequence[int]], Any], key: Sequence[int], reps: int, workers: int
+) -> dict[str, Floats]:
+    """(reps,) columns of what `judge` says, by name; repetition r has the seed (*key, r)."""
+    from joblib import Parallel, delayed
+
+    ends = np.linspace(0, reps, min(reps, CHUNKS) + 1).astype(int).tolist()
+    chunk = partial(_chunk, judge, tuple(key))
+    parts = Parallel(n_jobs=workers)(delayed(chunk)(start, end) for start, end in pairwise(ends))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _chunk(
+    judge: Callable[[Sequence[int]], Any], key: Sequence[int], start: int, end: int
+) -> dict[str, Floats]:
+    rows = [judge((*key, rep)) for rep in range(start, end)]
+    table = np.array(rows, dtype=np.float64).T
+    return dict(zip(rows[0]._fields, table, strict=True))
