@@ -105,7 +105,7 @@ def before_week(
     world: World, customers: Customers, state: State, week: int, window: Shelf, mean: Typical
 ) -> Before:
     """What is known of a week before anything happens in it."""
-    hazard = base_hazard(world.settings, customers, state, week)
+    hazard = base_hazard(world, customers, state, week)
     certain = ((customers.joins == week) | (state.arrives == week)).astype(np.float64)
     natural = np.where(state.settle_until >= week, 0.0, -np.expm1(-hazard))
     natural = np.where(certain > 0, 1.0, natural)

@@ -58,7 +58,7 @@ def write_chunk(world: World, first: int, path: Path, chunk: int = CHUNK) -> Chu
     with columns.writer(path, columns.ORDERS) as file:
         for week in range(settings.weeks):
             window = shelf(settings, world.catalogue, world.world_seed, week)
-            hazard = base_hazard(settings, customers, state, week) if settings.interactions else None
+            hazard = base_hazard(world, customers, state, week) if settings.interactions else None
             past = past_offers(world, customers, state, week, window)
             outcome = advance(world, customers, state, week, None if past is None else past[0])
             sold, worth = sell(world, customers, state, window, week, outcome)

@@ -17,6 +17,7 @@ from nextoffer.simulation.households import buyers_for
 from nextoffer.simulation.luck import Stream, uniform
 from nextoffer.simulation.occasions import Passes, live_passes
 from nextoffer.simulation.response import Offers, Response, respond
+from nextoffer.simulation.rhythm import own_hazard
 from nextoffer.simulation.settings import ShopSettings
 
 NOT_YET, ACTIVE, LAPSED = 0, 1, 2
@@ -140,12 +141,10 @@ def season(settings: ShopSettings, week: int) -> float:
     return float(1.0 + yearly + peak - 0.35 * (of_year == 0))
 
 
-def base_hazard(settings: ShopSettings, customers: Customers, state: State, week: int) -> Floats:
+def base_hazard(world: World, customers: Customers, state: State, week: int) -> Floats:
     """(n,) hazard of ordering this week without offers; customers joining now are certain and not in it."""
-    gap = (week - state.last).astype(np.float64)
-    twice = 2.0 * customers.rate
-    rising = twice * gap
-    own = np.where(customers.regular, twice * rising / (1.0 + rising), customers.rate)
+    settings = world.settings
+    own = own_hazard(world, customers, (week - state.last).astype(np.float64), week)
     running_out = (state.due < week + 1).sum(axis=1)
     active = own * season(settings, week) + settings.due_hazard * running_out
     return np.where(
@@ -158,7 +157,7 @@ def advance(
 ) -> Week:
     """Live through one week: returns what happened and updates `state` in place."""
     luck = world.luck_seed
-    hazard = base_hazard(world.settings, customers, state, week)
+    hazard = base_hazard(world, customers, state, week)
     joining = customers.joins == week
     u = uniform(luck, Stream.ORDER, week, customers.customer)
     natural = (u < -np.expm1(-hazard)) | joining

@@ -103,6 +103,7 @@ class Stream(IntEnum):
     STOCKOUT = 104
     ERA = 105
     WORLD = 106
+    SPELL = 107
     # after the fact
     DIRT = 120
 

@@ -61,6 +61,10 @@ class ShopSettings:
     """clicks say nothing about who read the message"""
     stockouts: bool = False
     """one product in a hundred is out of stock for a week; its neighbours on the ladder sell instead"""
+    regular_gaps: bool = False
+    """everybody orders as if by a timetable: Erlang-6 gaps (see `rhythm`)"""
+    bursty: bool = False
+    """everybody's rate jumps between spells of buying and of silence, ten weeks at a time"""
     interference: bool = False
     """customers keep house in pairs; whoever of a pair read an offer lately buys for both (see `households`)"""
     drift: bool = False
@@ -207,6 +211,8 @@ def _faults(settings: ShopSettings) -> list[str]:
         faults.append(
             f"past_policy must be one of {', '.join(PAST_POLICIES)} (it is {settings.past_policy!r})"
         )
+    if settings.regular_gaps and settings.bursty:
+        faults.append("regular_gaps and bursty exclude one another: choose one")
     faults += [
         f"{name} must not be negative (it is {getattr(settings, name)})"
         for name in ("offer_effect", "response", "discount_response", "pull_forward")

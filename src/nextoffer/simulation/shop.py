@@ -185,7 +185,7 @@ class Shop:
         table = as_table(offers)
         given = read_offers(world, table, week)
         window = shelf(self.settings, world.catalogue, world.world_seed, week)
-        hazard = base_hazard(self.settings, live.customers, live.state, week)
+        hazard = base_hazard(world, live.customers, live.state, week)
         outcome, on_average = self._advance(given, expected)
         sold, worth = sell(world, live.customers, live.state, window, week, outcome)
         seen = self._browse(hazard, window, outcome, sold, worth)
