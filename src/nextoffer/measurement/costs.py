@@ -66,13 +66,15 @@ def price_answers(
     first offer of it), or by customer and offer (the latest such offer before it).
     """
     names = sorted({*costs.per_use, *costs.partner_share})
-    con.execute("CREATE TEMP TABLE terms (incentive_name VARCHAR, per_use BIGINT, partner_share DOUBLE)")
-    for name in names:
-        row = [name, costs.per_use.get(name), costs.partner_share.get(name, 0.0)]
-        con.execute("INSERT INTO terms VALUES (?, ?, ?)", row)
-    con.execute("CREATE TEMP TABLE window_days (kind VARCHAR, days INTEGER)")
-    for kind, number in days.items():
-        con.execute("INSERT INTO window_days VALUES (?, ?)", [kind, number])
+    con.execute(
+        _TERMS,
+        {
+            "names": names,
+            "uses": [costs.per_use.get(name) for name in names],
+            "shares": [costs.partner_share.get(name, 0.0) for name in names],
+        },
+    )
+    con.execute(_WINDOW_DAYS, {"kinds": list(days), "days": list(days.values())})
     con.execute(_ABOUT)
     scale = 10 ** minor_digits(currency)
     point = float(costs.point_value) * scale
@@ -88,6 +90,14 @@ def price_answers(
     con.execute("DROP TABLE about")
 
 
+_TERMS = """
+CREATE TEMP TABLE terms AS SELECT UNNEST(CAST($names AS VARCHAR[])) AS incentive_name,
+    UNNEST(CAST($uses AS BIGINT[])) AS per_use, UNNEST(CAST($shares AS DOUBLE[])) AS partner_share
+"""
+_WINDOW_DAYS = """
+CREATE TEMP TABLE window_days AS
+SELECT UNNEST(CAST($kinds AS VARCHAR[])) AS kind, UNNEST(CAST($days AS INTEGER[])) AS days
+"""
 # The best match first; of equals the later decision, then the better ranked offer.
 _ABOUT = """
 CREATE TEMP TABLE about AS
