@@ -16,8 +16,8 @@ from xml.etree import ElementTree
 
 from nextoffer.measurement.page.markup import Html, el
 
-_WIDTH = 200  # of the plot: with its labels it fits a telephone
-_LABELS = 130  # pixels a name may take
+_WIDTH = 185  # of the plot: with its labels it fits a telephone
+_LABELS = 150  # pixels a name may take
 _TONES = {
     "win": ("#116329", "triangle-up"),
     "loss": ("#a40e26", "triangle-down"),
@@ -93,7 +93,7 @@ def bars(
 
     values = [{"name": name, "value": value} for name, value in rows]
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=_LABELS, ticks=False, domain=False))
-    axis = alt.Axis(format=format, tickCount=4, gridColor="#eaeef2", labelOverlap=True)
+    axis = alt.Axis(format=format, tickCount=3, gridColor="#eaeef2", labelOverlap=True)
     chart = alt.Chart(alt.Data(values=values)).mark_bar(color="#2f7fb8", height=14)
     return _figure(
         chart.encode(y=y, x=alt.X("value:Q", title=None, axis=axis)),
@@ -139,7 +139,7 @@ def _figure(chart: Any, n_rows: int, alternative: str, caption: str, language: s
     drawn = (
         chart.properties(width=_WIDTH, height=26 * n_rows)
         .configure(font=_FONT, padding=4, background="white")
-        .configure_axis(labelColor=_INK, labelFontSize=12, domainColor=_LINE, tickColor=_LINE)
+        .configure_axis(labelPadding=4, labelColor=_INK, labelFontSize=12, domainColor=_LINE, tickColor=_LINE)
         .configure_view(stroke=None)
     )
     locale: Any = _LOCALES.get(language)

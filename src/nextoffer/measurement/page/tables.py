@@ -14,7 +14,7 @@ from nextoffer.texts import say_many
 _HEAT = 4  # columns of shares from which a table is read as a map
 _TEXTS = 3  # columns of text from which a table is read as prose
 # The one amount of a sheet that is drawn too.
-_BARS = {"segments": "revenue", "rewards": "income", "campaigns": "revenue"}
+_BARS = {"segments": "revenue", "reward_types": "income", "campaigns": "revenue"}
 
 
 def table(
@@ -77,7 +77,8 @@ def _box(inside: Html, label: str, kind: str | None = None) -> Html:
 
 def _heads(sheet: Sheet, language: str) -> Html:
     names = [cells.words(column.heading, language) for column in sheet.columns]
-    return el("tr", [_head(name, c.format != "text") for name, c in zip(names, sheet.columns, strict=True)])
+    numbers = [at > 0 and column.format != "text" for at, column in enumerate(sheet.columns)]
+    return el("tr", [_head(name, number) for name, number in zip(names, numbers, strict=True)])
 
 
 def _rows(sheet: Sheet, rows: Sequence[Sequence[Cell]], currency: str, language: str) -> list[Html]:
@@ -97,8 +98,8 @@ def _rows(sheet: Sheet, rows: Sequence[Sequence[Cell]], currency: str, language:
 
 def _figure(column: Column, cell: Cell, told: str, shade: Callable[[Cell], str] | None) -> Html:
     if column.format == "change" and isinstance(cell, int | float):
-        sign, tone = ("▲", "up") if cell > 0 else ("▼", "down") if cell < 0 else ("=", "")
-        return el("td", f"{sign} {told}", class_=f"n {tone}".strip())
+        sign = "▲" if cell > 0 else "▼" if cell < 0 else "="
+        return el("td", f"{sign} {told}", class_="n")
     if column.format == "share" and shade is not None:
         return el("td", told, class_="n", style=shade(cell))
     return _cell(told, column.format != "text")
@@ -147,21 +148,32 @@ def _picture(sheet: Sheet, rows: Sequence[Sequence[Cell]], currency: str, langua
     wanted = _BARS.get(sheet.name)
     if wanted not in names or len(rows) < 2:
         return None
-    column = sheet.columns[names.index(wanted)]
-    first = sheet.columns[0]
+    at = names.index(wanted)
+    column = sheet.columns[at]
+    labels = _labels(sheet, rows, currency, language)
     values = [
-        (cells.cell_text(row[0], first.format, currency, language), float(cell))
-        for row in rows
-        for cell in (row[names.index(wanted)],)
-        if isinstance(cell, int | float)
+        (label, row[at]) for label, row in zip(labels, rows, strict=True) if isinstance(row[at], int | float)
     ]
-    if not values:
+    if not values or len(set(labels)) < len(labels):
         return None
     is_money = column.format in ("money", "average")
     unit = 10 ** minor_digits(currency) if is_money else 1
     heading = cells.words(column.heading, language)
     told = "; ".join(
-        f"{name} {cells.cell_text(round(value), column.format, currency, language)}" for name, value in values
+        f"{name} {cells.cell_text(cell, column.format, currency, language)}" for name, cell in values
     )
-    caption = f"{heading}, {currency}" if is_money else heading
-    return charts.bars([(name, value / unit) for name, value in values], told, caption, "~s", language)
+    drawn = [(name, float(cell) / unit) for name, cell in values if isinstance(cell, int | float)]
+    return charts.bars(drawn, told, f"{heading}, {currency}" if is_money else heading, ",.0f", language)
+
+
+def _labels(sheet: Sheet, rows: Sequence[Sequence[Cell]], currency: str, language: str) -> list[str]:
+    """The first column, and the second too where the first does not tell the rows apart."""
+    told = [
+        [
+            cells.cell_text(cell, sheet.format(at, column), currency, language)
+            for cell, column in zip(row, sheet.columns, strict=True)
+        ]
+        for at, row in enumerate(rows)
+    ]
+    first = [row[0] for row in told]
+    return first if len(set(first)) == len(first) else [", ".join(row[:2]) for row in told]
