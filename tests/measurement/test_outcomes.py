@@ -67,7 +67,7 @@ def shops(draw: st.DrawFn) -> tuple[dict[str, tuple[str, int]], list[dict[str, A
 
 
 @pytest.mark.parametrize("look", [PERMANENT, TRIAL, replace(PERMANENT, before_days=0)])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(shop=shops())
 def test_outcomes_are_what_one_would_count_by_hand(
     look: Look, shop: tuple[dict[str, tuple[str, int]], list[dict[str, Any]]]

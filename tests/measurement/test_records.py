@@ -154,7 +154,7 @@ def shops(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     return history, told
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=18, deadline=None)
 @given(shops())
 def test_orders_are_those_a_careful_clerk_would_write_down(
     shop: tuple[list[dict[str, Any]], list[dict[str, Any]]],
