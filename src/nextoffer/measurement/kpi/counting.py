@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from hashlib import sha256
 
+from nextoffer.domain.wording import kind_name, segment_name
 from nextoffer.measurement.kpi.registry import Totals
 from nextoffer.measurement.kpi.statements import COUNTED, OF_CATEGORY
 from nextoffer.measurement.kpi.windows import Window
@@ -73,7 +74,12 @@ class Filter:
         """What a table was narrowed to; and what does not narrow it (`category` and `kind` say what does)."""
         said_: list[Said] = []
         if self.segment is not None:
-            said_.append(said("Only customers who are in the segment {name} today.", name=self.segment))
+            said_.append(
+                said(
+                    "Only customers who are in the segment {name} today.",
+                    name=said(segment_name(self.segment)),
+                )
+            )
         if self.category is not None:
             said_.append(
                 said(
@@ -85,7 +91,7 @@ class Filter:
             )
         if self.kind is not None:
             said_.append(
-                said("Only offers of the kind {name}.", name=self.kind)
+                said("Only offers of the kind {name}.", name=said(kind_name(self.kind)))
                 if kind
                 else said("The filter by kind of offer does not narrow this table.")
             )

@@ -97,7 +97,7 @@ def joined(records: Records, window: Window, days: int, terms: Terms, filter: Fi
         records.rows(query.format(orders=sold(filter)), asked)
     try:
         late, new, alone = records.row(_LEFT_OUT, asked)
-        per_day = _columns(records, _MEMBERS, asked)
+        per_day = _columns(records, _MEMBERS, asked, 11)
         if len(per_day) == 0:
             return Joined(np.zeros((4, 3)), np.zeros(3), 0, 0, (late, new, alone))
         return _compared(records, asked, per_day, (late, new, alone))
@@ -114,8 +114,8 @@ def _compared(
     n_days = last - first + 1
     at = per_day[:, 0].astype(np.int64) - first
     joined_on, total = per_day[:, 1], float(per_day[:, 1].sum())
-    there = _running(_columns(records, _OTHERS_THERE, asked), first, n_days)[at, 0]
-    others = _running(_columns(records, _OTHERS_MOVED, asked), first, n_days)[at] / there[:, None]
+    there = _running(_columns(records, _OTHERS_THERE, asked, 2), first, n_days)[at, 0]
+    others = _running(_columns(records, _OTHERS_MOVED, asked, 7), first, n_days)[at] / there[:, None]
     weight = joined_on / total
     means = np.vstack([per_day[:, 2:8].sum(axis=0).reshape(2, 3) / total, (weight @ others).reshape(2, 3)])
     gain = others[:, 3:] - others[:, :3]  # (D, 3)
@@ -149,10 +149,10 @@ def _running(moves: Floats, first: int, n_days: int) -> Floats:
     return sums
 
 
-def _columns(records: Records, query: str, asked: dict[str, object]) -> Floats:
+def _columns(records: Records, query: str, asked: dict[str, object], n_columns: int) -> Floats:
     """The rows of a query of numbers, (n, C)."""
     rows = records.rows(query, asked)
-    return np.array(rows, dtype=np.float64)
+    return np.array(rows, dtype=np.float64).reshape(len(rows), n_columns)
 
 
 def _row(found: Joined, at: int) -> tuple[Cell, ...]:
@@ -166,7 +166,8 @@ def _notes(found: Joined, days: int) -> tuple[Said, ...]:
     late, new, alone = found.left_out
     return (
         said(
-            "Members: {members}; customers who never joined: {others}; days before and after the day of joining: {days}.",
+            "Members: {members}; customers who never joined: {others}; days before and after the day of joining:"
+            " {days}.",
             members=found.n_members,
             others=found.n_others,
             days=days,
@@ -242,32 +243,35 @@ SELECT joined_on, COUNT(*), SUM(b1), SUM(b2), SUM(b3), SUM(a1), SUM(a2), SUM(a3)
     SUM((a1 - b1) * (a1 - b1)), SUM((a2 - b2) * (a2 - b2)), SUM((a3 - b3) * (a3 - b3))
 FROM each_one GROUP BY joined_on ORDER BY joined_on
 """
+# An order on day t lies before joinings of the days t + 1 … t + days, and after those of t − days … t − 1; of these,
+# those from the day on that leaves its customer's whole window before.
 _OTHERS_SOLD = """
 CREATE OR REPLACE TEMP TABLE others_sold AS
-SELECT o.customer_id, o.since, b.day, b.orders, b.revenue, b.margin
+SELECT o.customer_id, b.day, b.orders, b.revenue, b.margin,
+    LEAST(GREATEST(b.day + 1, o.since), b.day + $days + 1) AS before_from, b.day + $days + 1 AS before_to,
+    LEAST(GREATEST(b.day - $days, o.since), b.day) AS after_from
 FROM others AS o JOIN sold_on AS b ON b.customer_id = o.customer_id
 WHERE b.day BETWEEN (SELECT MIN(joined_on) FROM joiners) - $days AND (SELECT MAX(joined_on) FROM joiners) + $days
 """
 _OTHERS_THERE = "SELECT since, COUNT(*) FROM others GROUP BY since ORDER BY since"
-# An order on day t lies before joinings of the days t + 1 … t + days, and after those of t − days … t − 1.
 _OTHERS_MOVED = """
 WITH moves AS (
-    SELECT GREATEST(day + 1, since) AS at, 1 AS sign, TRUE AS is_before, orders, revenue, margin FROM others_sold
-    UNION ALL SELECT day + $days + 1, -1, TRUE, orders, revenue, margin FROM others_sold
-    UNION ALL SELECT LEAST(GREATEST(day - $days, since), day), 1, FALSE, orders, revenue, margin FROM others_sold
+    SELECT before_from AS on_day, 1 AS sign, TRUE AS is_before, orders, revenue, margin FROM others_sold
+    UNION ALL SELECT before_to, -1, TRUE, orders, revenue, margin FROM others_sold
+    UNION ALL SELECT after_from, 1, FALSE, orders, revenue, margin FROM others_sold
     UNION ALL SELECT day, -1, FALSE, orders, revenue, margin FROM others_sold
 )
-SELECT at, SUM(sign * orders * CAST(is_before AS INTEGER)), SUM(sign * revenue * CAST(is_before AS INTEGER)),
+SELECT on_day, SUM(sign * orders * CAST(is_before AS INTEGER)), SUM(sign * revenue * CAST(is_before AS INTEGER)),
     SUM(sign * margin * CAST(is_before AS INTEGER)), SUM(sign * orders * CAST(NOT is_before AS INTEGER)),
     SUM(sign * revenue * CAST(NOT is_before AS INTEGER)), SUM(sign * margin * CAST(NOT is_before AS INTEGER))
-FROM moves GROUP BY at ORDER BY at
+FROM moves GROUP BY on_day ORDER BY on_day
 """
 _UPTO = "CAST($running AS DOUBLE[])[CAST(LEAST(GREATEST({0} - $first, 0), $n_days) AS INTEGER) + 1]"  # days before {0}
 _LEFT = "CAST($left_{0} AS DOUBLE[])[CAST(LEAST(GREATEST(o.since - $first, 0), $n_days) AS INTEGER) + 1]"
 _OTHERS_SPREAD = f"""
 WITH weighed AS (
-    SELECT *, ({_UPTO.format("day")} - {_UPTO.format("LEAST(GREATEST(day - $days, since), day)")})
-        - ({_UPTO.format("(day + $days + 1)")} - {_UPTO.format("GREATEST(day + 1, since)")}) AS weight
+    SELECT *, ({_UPTO.format("day")} - {_UPTO.format("after_from")})
+        - ({_UPTO.format("before_to")} - {_UPTO.format("before_from")}) AS weight
     FROM others_sold
 ), pulled AS (
     SELECT customer_id, SUM(orders * weight) AS y0, SUM(revenue * weight) AS y1, SUM(margin * weight) AS y2

@@ -184,7 +184,7 @@ def _rounded(figure: float) -> float:
     return round(figure, 9)
 
 
-# As many bands of recency, frequency and money (5, 3 or 2 each) as leave about 100 customers in each stratum;
+# As many bands of recency, frequency and money (5, 3 or 2 each) as leave about 20 customers in each stratum;
 # customers who are alike always fall into the same band.
 _STRATA = """
 WITH earlier AS (
@@ -195,7 +195,7 @@ WITH earlier AS (
     FROM {table} AS c JOIN earlier AS e ON e.customer_id = c.customer_id
     WHERE c.is_customer AND NOT (c.is_member AND COALESCE(c.joined_at >= $start, FALSE))
 ), size AS (
-    SELECT CASE WHEN COUNT(*) >= 12500 THEN 5 WHEN COUNT(*) >= 2700 THEN 3 ELSE 2 END AS bands FROM compared
+    SELECT CASE WHEN COUNT(*) >= 2500 THEN 5 WHEN COUNT(*) >= 540 THEN 3 ELSE 2 END AS bands FROM compared
 ), ranked AS (
     SELECT *, percent_rank() OVER (ORDER BY last_at) AS r, percent_rank() OVER (ORDER BY n) AS f,
         percent_rank() OVER (ORDER BY spent) AS m
