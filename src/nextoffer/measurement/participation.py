@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from nextoffer.measurement.outcomes import OF_EXPERIMENT
 from nextoffer.measurement.records import Records
 
 
@@ -28,10 +29,9 @@ def participation(records: Records, name: str, version: int, start: datetime, en
     return Participation(*records.row(_PARTICIPATION, asked))
 
 
-_PARTICIPATION = """
+_PARTICIPATION = f"""
 WITH treated AS (
-    SELECT unit_id FROM assigned
-    WHERE experiment = $name AND version = $version AND "group" = 'treated' AND assigned_at < $end
+    SELECT unit_id FROM assigned WHERE {OF_EXPERIMENT} AND "group" = 'treated' AND assigned_at < $end
 ), met AS (
     SELECT DISTINCT unit_id FROM offered
     WHERE "group" = 'treated' AND withheld_by IS NULL AND "at" >= $start AND "at" < $end
