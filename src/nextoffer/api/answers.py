@@ -106,7 +106,9 @@ class SlateModel(_Answer):
         description="null: made from this customer's own history; `context`: from cart and views alone; "
         "`popular`: nothing is known"
     )
-    offers: list[OfferModel] = Field(description="best first; empty for the holdout")
+    offers: list[OfferModel] = Field(
+        description="best first; empty for the holdout, and without what an experiment holds back"
+    )
     dropped: list[DroppedModel] | None = Field(default=None, description="with explain=true; server key only")
     propensities: dict[str, dict[str, float]] | None = Field(
         default=None,

@@ -19,7 +19,7 @@ from nextoffer.domain.arrays import Bools
 from nextoffer.errors import ConfigError
 from nextoffer.tracking import database, queries
 from nextoffer.tracking.allocation import drawn
-from nextoffer.tracking.experiments import Study, terms_of
+from nextoffer.tracking.experiments import Study, studies_of, terms_of
 from nextoffer.tracking.schema import (
     HOLDOUT,
     TREATED,
@@ -78,9 +78,8 @@ def refuse_changed_terms(engine: Engine, settings: Settings) -> None:
     ------
     ConfigError : says of every one of them which term it is, what it was and what to do.
     """
-    studies = (Study(name, trial) for name, trial in sorted(settings.experiments.items()))
     with database.reading(engine) as connection:
-        faults = _changed(connection, [settings.experiment, *studies])
+        faults = _changed(connection, [settings.experiment, *studies_of(settings)])
     if faults:
         raise ConfigError("nextoffer.toml", faults)
 

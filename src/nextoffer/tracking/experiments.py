@@ -68,10 +68,14 @@ class Study:
 Assign = Callable[[Study, Sequence[str], datetime, Sequence[str | None]], Bools]
 
 
+def studies_of(settings: Settings) -> tuple[Study, ...]:
+    """The configured experiments by name, whether they run or not; the permanent holdout is none of them."""
+    return tuple(Study(name, trial) for name, trial in sorted(settings.experiments.items()))
+
+
 def running(settings: Settings, day: date) -> tuple[Study, ...]:
-    """The experiments that run on a shop-local day, by name; the permanent holdout is none of them."""
-    trials = sorted(settings.experiments.items())
-    return tuple(Study(name, trial) for name, trial in trials if trial.runs_on(day))
+    """The experiments that run on a shop-local day, by name."""
+    return tuple(study for study in studies_of(settings) if study.trial.runs_on(day))
 
 
 def takes_part(study: Study, unit_ids: Sequence[str] | Strings) -> Bools:
