@@ -16,7 +16,7 @@ from benchmarks.aa.worlds import Floats, Trial, World
 from scipy.special import stdtrit
 
 from nextoffer.measurement.crosscheck import second_opinion
-from nextoffer.measurement.experiment import Effect, permutation_test
+from nextoffer.measurement.experiment import Effect, permutation_tests
 
 NOTHING = float("nan")
 SIGNS = {"win": 1.0, "loss": -1.0, "not shown": 0.0}
@@ -75,40 +75,26 @@ class Judge:
             trial = self.world(rng)
             if n_refused == 0:
                 others = self._others(trial)
-            chance = int(rng.integers(2**48))
-            effect = self._ours(trial, chance)
-            if effect.verdict in SIGNS:
-                ours = self._planted(trial, chance)
-                return Judged(n_refused, SIGNS[effect.verdict], **ours, **others)
+            nothing, *planted = self._effects(trial, int(rng.integers(2**48)))
+            if nothing.verdict in SIGNS:
+                ours = {} if self.lift is None else _covered(trial, self.lift, planted[0])
+                return Judged(n_refused, SIGNS[nothing.verdict], **ours, **others)
         return Judged(self.tries, **others)
 
-    def _ours(self, trial: Trial, chance: int) -> Effect:
-        before = trial.before if self.adjusted else None
-        return permutation_test(
-            trial.values,
+    def _effects(self, trial: Trial, chance: int) -> tuple[Effect, ...]:
+        """Without an effect and with the planted one, by the same permutations."""
+        trials = [trial] if self.lift is None else [trial, trial.planted(self.lift)]
+        values = np.column_stack([one.values for one in trials])
+        past = trial.before if self.adjusted else None
+        return permutation_tests(
+            values,
             trial.treated,
             trial.n_treated,
             trial.n_holdout,
             seed=chance,
             n_permutations=self.n_permutations,
-            before=before,
+            before=None if past is None else np.column_stack([past for _ in trials]),
         )
-
-    def _planted(self, trial: Trial, chance: int) -> dict[str, float]:
-        if self.lift is None:
-            return {}
-        effect = self._ours(trial.planted(self.lift), chance)
-        if effect.low is None or effect.high is None:
-            return {}
-        # Welch's standard error, and with it the interval, counts the luck of both groups: what it is for is the
-        # effect on the population both were drawn from, the same whoever was drawn. The effect on just the treated
-        # drawn moves with their luck; nearly the same, and shown beside it.
-        own = self.lift * float(trial.values[trial.treated].sum()) / trial.n_treated
-        return {
-            "planted_verdict": SIGNS[effect.verdict],
-            "covers": float(effect.low <= self.lift * trial.mean <= effect.high),
-            "covers_own": float(effect.low <= own <= effect.high),
-        }
 
     def _others(self, trial: Trial) -> dict[str, float]:
         found = {}
@@ -123,13 +109,35 @@ class Judge:
         return found
 
 
+def _covered(trial: Trial, lift: float, effect: Effect) -> dict[str, float]:
+    if effect.low is None or effect.high is None:
+        return {}
+    # Welch's standard error, and with it the interval, counts the luck of both groups: what it is for is the
+    # effect on the population both were drawn from, the same whoever was drawn. The effect on just the treated
+    # drawn moves with their luck; nearly the same, and shown beside it.
+    own = lift * float(trial.values[trial.treated].sum()) / trial.n_treated
+    return {
+        "planted_verdict": SIGNS[effect.verdict],
+        "covers": float(effect.low <= lift * trial.mean <= effect.high),
+        "covers_own": float(effect.low <= own <= effect.high),
+    }
+
+
 def welch(trial: Trial, adjusted: bool = True) -> tuple[float, float]:
     """The 95 % interval of Welch's t; of spend adjusted by one theta for both groups where there is a past."""
+    difference, stderr, freedom = estimate(trial, adjusted)
+    half = float(stdtrit(freedom, 0.975)) * stderr if stderr > 0 else 0.0
+    return difference - half, difference + half
+
+
+def estimate(trial: Trial, adjusted: bool = True) -> tuple[float, float, float]:
+    """Treated minus holdout per customer, its standard error, and Welch's degrees of freedom."""
     values = trial.values
     n = trial.n_treated + trial.n_holdout
     if adjusted and trial.before is not None:
         past = trial.before
-        theta = (values @ past - values.sum() * past.sum() / n) / (past @ past - past.sum() ** 2 / n)
+        variance = past @ past - past.sum() ** 2 / n
+        theta = (values @ past - values.sum() * past.sum() / n) / variance if variance > 0 else 0.0
         values = values - theta * past
     means, variances, freedoms = [], [], []
     for group, size in ((trial.treated, trial.n_treated), (~trial.treated, trial.n_holdout)):
@@ -138,12 +146,11 @@ def welch(trial: Trial, adjusted: bool = True) -> tuple[float, float]:
         means.append(mean)
         variances.append(square / (size - 1) / size)
         freedoms.append(size - 1)
-    difference, variance = means[0] - means[1], sum(variances)
-    if variance == 0:
-        return difference, difference
-    freedom = variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
-    half = float(stdtrit(freedom, 0.975)) * variance**0.5
-    return difference - half, difference + half
+    variance = sum(variances)
+    freedom = (
+        variance**2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True)) if variance else 1.0
+    )
+    return means[0] - means[1], variance**0.5, freedom
 
 
 def tea_tasting(trial: Trial, adjusted: bool = True) -> tuple[float, float]:

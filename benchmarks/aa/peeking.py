@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from benchmarks.aa.judge import repeated, welch
+from benchmarks.aa.judge import estimate, repeated, welch
 from benchmarks.aa.lines import Line, share
 from benchmarks.aa.worlds import Floats, Trial, baskets, mean_basket
 
 from nextoffer.measurement.compare import Compared, compare
-from nextoffer.measurement.draws import group_sums
 from nextoffer.measurement.effect import ALPHA
 from nextoffer.measurement.groups import Groups
 from nextoffer.measurement.looks import Anytime, anytime, mixture_alpha, nominal_alphas
-from nextoffer.measurement.permutation import difference, mean_moments
 
 N_LOOKS = 20
 BUYING = 0.05
@@ -111,16 +109,11 @@ def _claims(found: Compared, alpha: float) -> bool:
 
 def _normal(trials: Sequence[Trial]) -> Iterator[Anytime]:
     """The always-valid intervals of estimates taken for normal; narrowest at the last look."""
-    estimates = [difference(mean_moments(*_sums(trial))) for trial in trials]
-    target = float(estimates[-1][1])
-    for estimate, stderr in estimates:
-        yield anytime(float(estimate), float(stderr), target)
-
-
-def _sums(trial: Trial) -> tuple[Floats, Floats]:
-    columns = np.column_stack([trial.values, trial.values**2])
-    sizes = np.array([trial.n_treated, trial.n_holdout], dtype=np.float64)
-    return group_sums(columns, trial.treated), sizes
+    estimates = [estimate(trial) for trial in trials]
+    target = estimates[-1][1]
+    for difference, stderr, _ in estimates:
+        if stderr > 0:
+            yield anytime(difference, stderr, target)
 
 
 def peeking_lines(_: Path, asked: Any) -> list[Line]:
