@@ -44,6 +44,11 @@ def rendered(
     return Group(*parts)
 
 
+def sheet_rendered(sheet: Sheet, currency: str, language: str = "en") -> RenderableType:
+    """One table and its notes."""
+    return Group(*_sheet(sheet, currency, language))
+
+
 def _experiment(readout: Document, currency: str, language: str, full: bool) -> Iterator[RenderableType]:
     span = say(
         language,
@@ -222,7 +227,7 @@ class _Wide:
         table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
         for at in (0, *block):
             justify: Literal["left", "right"] = "right" if at in self.numbers else "left"
-            table.add_column(Text(self.head[at]), justify=justify, width=self._width(at))
+            table.add_column(Text(self.head[at]), justify=justify, width=self._width(at), overflow="fold")
         for row in self.rows:
             table.add_row(
                 *(Text(cell) if isinstance(cell, str) else cell for cell in (row[at] for at in (0, *block)))

@@ -11,11 +11,13 @@ import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from xml.etree import ElementTree
 
 from nextoffer.measurement.page.markup import Html, el
 
+_REMEMBERED = 64  # pictures: a page that was too large is written again with fewer of the same
 _WIDTH = 185  # of the plot: with its labels it fits a telephone
 _LABELS = 150  # pixels a name may take
 _TONES = {
@@ -43,7 +45,8 @@ class Span:
     tone: str
 
 
-def effects(spans: Sequence[Span], alternative: str, caption: str, format: str, language: str) -> Html:
+@lru_cache(_REMEMBERED)
+def effects(spans: tuple[Span, ...], alternative: str, caption: str, format: str, language: str) -> Html:
     """Estimates with their intervals, one below the other, and a rule where there is no effect.
 
     Intervals that would squeeze the others are cut, and end in an arrow. `format` is D3's, such as "+.0%".
@@ -85,8 +88,9 @@ def effects(spans: Sequence[Span], alternative: str, caption: str, format: str, 
     return _figure(alt.layer(*layers), len(rows), alternative, caption, language)
 
 
+@lru_cache(_REMEMBERED)
 def bars(
-    rows: Sequence[tuple[str, float]], alternative: str, caption: str, format: str, language: str
+    rows: tuple[tuple[str, float], ...], alternative: str, caption: str, format: str, language: str
 ) -> Html:
     """Amounts side by side, from 0."""
     import altair as alt
@@ -143,7 +147,9 @@ def _figure(chart: Any, n_rows: int, alternative: str, caption: str, language: s
         .configure_view(stroke=None)
     )
     locale: Any = _LOCALES.get(language)
-    svg = vl_convert.vegalite_to_svg(drawn.to_dict(), format_locale=locale, allowed_base_urls=[])
+    svg = vl_convert.vegalite_to_svg(
+        drawn.to_dict(validate=False), format_locale=locale, allowed_base_urls=[]
+    )
     return el("figure", _lean(svg, alternative), el("figcaption", caption))
 
 

@@ -35,13 +35,14 @@ _EXCLUDED = {
 }
 
 
-def verdict_card(readout: Document, anchor: str, currency: str, language: str) -> Html:
-    """The answer, before anything else."""
+def verdict_card(readout: Document, anchor: str | None, currency: str, language: str) -> Html:
+    """The answer, before anything else; it leads to the rest, if that is on the page."""
     told = sentences.verdict(readout, currency, language)
     small = sentences.small_holdout(readout, language)
+    title = sentences.title(readout, language)
     return el(
         "section",
-        el("h2", el("a", sentences.title(readout, language), href=f"#{anchor}", style="color:inherit")),
+        el("h2", el("a", title, href=f"#{anchor}", style="color:inherit") if anchor else title),
         el("p", f"{SYMBOLS[told.tone]} {told.headline}", class_="answer"),
         el("p", told.figures) if told.figures else None,
         el("span", small, class_="label") if small else None,
@@ -49,8 +50,10 @@ def verdict_card(readout: Document, anchor: str, currency: str, language: str) -
     )
 
 
-def experiment(readout: Document, anchor: str, currency: str, language: str, drawn: bool) -> Html:
-    """Everything of one experiment; `drawn` is whether it has pictures."""
+def experiment(
+    readout: Document, anchor: str, currency: str, language: str, drawn: bool, whole: bool
+) -> Html:
+    """One experiment: `drawn` with pictures, `whole` with all its figures and not only the effects on everybody."""
     parts: list[Child] = [
         el("h2", sentences.title(readout, language), id=anchor),
         el("p", _span(readout, language), class_="meta"),
@@ -58,7 +61,8 @@ def experiment(readout: Document, anchor: str, currency: str, language: str, dra
     ]
     if readout.get("incremental") and not readout["checks"].get("blocked"):
         parts.append(_caused(readout, currency, language, drawn))
-        parts += _families(readout, currency, language, drawn)
+        if whole:
+            parts += [_triggered(readout, currency, language), *_families(readout, currency, language, drawn)]
     parts.append(_beside(readout, currency, language))
     return el("section", parts)
 
@@ -136,14 +140,16 @@ def _caused(readout: Document, currency: str, language: str, drawn: bool) -> Htm
         el("ul", [el("li", line) for line in sentences.limits(readout, currency, language)]),
         el("p", welch, class_="welch") if welch else None,
     ]
-    triggered, refused = readout.get("triggered"), readout["checks"].get("triggered_blocked")
-    if triggered or refused:
-        parts.append(el("h3", say(language, "Only those who met an offer, or would have met it")))
-    if refused:
-        parts.append(el("p", say(language, "No readout: {why}", why=cells.words(refused, language))))
-    elif triggered:
-        parts.append(_effects_table(triggered, currency, language))
     return el("div", parts)
+
+
+def _triggered(readout: Document, currency: str, language: str) -> Html | None:
+    effects, refused = readout.get("triggered"), readout["checks"].get("triggered_blocked")
+    heading = el("h3", say(language, "Only those who met an offer, or would have met it"))
+    if refused:
+        why = say(language, "No readout: {why}", why=cells.words(refused, language))
+        return el("div", heading, el("p", why))
+    return el("div", heading, _effects_table(effects, currency, language)) if effects else None
 
 
 def _effects_table(effects: Mapping[str, Document], currency: str, language: str) -> Html:
@@ -198,7 +204,7 @@ def _relative_chart(effects: Mapping[str, Document], language: str) -> Html | No
         if effect.get("relative") is not None and not effect.get("relative_note")
     ]
     caption = say(language, "Change against the holdout, in %.")
-    return charts.effects(spans, "; ".join(told), f"{caption} {_legend(language)}", "+.0%", language)
+    return charts.effects(tuple(spans), "; ".join(told), f"{caption} {_legend(language)}", "+.0%", language)
 
 
 def _legend(language: str) -> str:
@@ -250,7 +256,7 @@ def _parts_chart(metric: str, parts: Sequence[Document], currency: str, language
         metric=cells.metric_name(metric, language),
         currency=currency,
     )
-    return charts.effects(spans, "; ".join(told), f"{caption} {_legend(language)}", "+,", language)
+    return charts.effects(tuple(spans), "; ".join(told), f"{caption} {_legend(language)}", "+,", language)
 
 
 def _parts_table(metric: str, parts: Sequence[Document], currency: str, language: str) -> Html:

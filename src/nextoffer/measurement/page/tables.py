@@ -162,7 +162,7 @@ def _picture(sheet: Sheet, rows: Sequence[Sequence[Cell]], currency: str, langua
     told = "; ".join(
         f"{name} {cells.cell_text(cell, column.format, currency, language)}" for name, cell in values
     )
-    drawn = [(name, float(cell) / unit) for name, cell in values if isinstance(cell, int | float)]
+    drawn = tuple((name, float(cell) / unit) for name, cell in values if isinstance(cell, int | float))
     return charts.bars(drawn, told, f"{heading}, {currency}" if is_money else heading, ",.0f", language)
 
 

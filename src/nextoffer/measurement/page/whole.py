@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 
@@ -12,13 +13,32 @@ from nextoffer.measurement.page.markup import Child, Html, el
 from nextoffer.measurement.page.tables import sheet_section
 from nextoffer.measurement.sentences import Document
 from nextoffer.measurement.sheet import Sheet
-from nextoffer.texts import say, text
+from nextoffer.texts import say, say_many, text
 
 MOST_BYTES = 100_000
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-# Rows of a sheet, and the experiments and sheets that have pictures: what is given up, step by step, if a page
-# would become too large. The answers stay, whatever happens.
-_THRIFT = ((60, 12, True), (40, 4, True), (30, 1, False), (12, 0, False), (5, 0, False))
+
+
+@dataclass(frozen=True, slots=True)
+class _Thrift:
+    """How much is shown: rows of a sheet, whether sheets have pictures, and how many experiments, from the first,
+    have pictures, all their figures, and a section of their own."""
+
+    rows: int
+    sheets_drawn: bool
+    drawn: int
+    whole: int
+    told: int
+
+
+# What is given up, step by step, if a page would become too large. The answers stay, whatever happens.
+_STEPS = (
+    _Thrift(rows=60, sheets_drawn=True, drawn=12, whole=99, told=99),
+    _Thrift(rows=40, sheets_drawn=True, drawn=4, whole=99, told=99),
+    _Thrift(rows=30, sheets_drawn=False, drawn=1, whole=3, told=99),
+    _Thrift(rows=12, sheets_drawn=False, drawn=0, whole=1, told=8),
+    _Thrift(rows=3, sheets_drawn=False, drawn=0, whole=0, told=0),
+)
 
 
 def page(
@@ -33,21 +53,15 @@ def page(
     made_at : when the measurement was made, in the shop's time zone; the page says it
     """
     written = ""
-    for rows, experiments_drawn, sheets_drawn in _THRIFT:
-        written = _page(document, sheets, language, made_at, rows, experiments_drawn, sheets_drawn)
+    for thrift in _STEPS:
+        written = _page(document, sheets, language, made_at, thrift)
         if len(written.encode()) <= MOST_BYTES:
             break
     return written
 
 
 def _page(
-    document: Document,
-    sheets: Sequence[Sheet],
-    language: str,
-    made_at: datetime | None,
-    rows: int,
-    experiments_drawn: int,
-    sheets_drawn: bool,
+    document: Document, sheets: Sequence[Sheet], language: str, made_at: datetime | None, thrift: _Thrift
 ) -> str:
     currency = document["currency"]
     named = list(enumerate(sentences.readouts(document), 1))
@@ -59,14 +73,24 @@ def _page(
             el("p", _meta(document, made_at, language), class_="meta"),
             _narrowed(document, language),
         ),
-        [verdict_card(readout, f"experiment-{at}", currency, language) for at, readout in named],
-        _nav(sheets, language),
         [
-            experiment(readout, f"experiment-{at}", currency, language, drawn=at <= experiments_drawn)
+            verdict_card(readout, f"experiment-{at}" if at <= thrift.told else None, currency, language)
             for at, readout in named
         ],
+        _nav(sheets, language),
+        [
+            experiment(
+                readout, f"experiment-{at}", currency, language, at <= thrift.drawn, at <= thrift.whole
+            )
+            for at, readout in named[: thrift.told]
+        ],
+        _shortened(len(named) - min(thrift.whole, thrift.told), language),
         _method(language),
-        [sheet_section(sheet, currency, language, sheets_drawn, rows) for sheet in sheets if sheet.rows],
+        [
+            sheet_section(sheet, currency, language, thrift.sheets_drawn, thrift.rows)
+            for sheet in sheets
+            if sheet.rows
+        ],
         el("footer", meta),
     ]
     style = resources.files(__package__).joinpath("style.css").read_text(encoding="utf-8")
@@ -108,6 +132,18 @@ def _nav(sheets: Sequence[Sheet], language: str) -> Html | None:
     links = [el("a", say(language, "How this is measured"), href="#method")]
     links += [el("a", cells.words(sheet.title, language), href=f"#table-{sheet.name}") for sheet in shown]
     return el("nav", links, aria_label=say(language, "Contents"))
+
+
+def _shortened(n: int, language: str) -> Html | None:
+    if n <= 0:
+        return None
+    told = say_many(
+        language,
+        "{n} experiment is told in short, to keep the page small; `nextoffer measure --json` holds everything.",
+        "{n} experiments are told in short, to keep the page small; `nextoffer measure --json` holds everything.",
+        n,
+    )
+    return el("p", told, class_="note")
 
 
 def _method(language: str) -> Html:
