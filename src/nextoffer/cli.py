@@ -365,16 +365,26 @@ def measure(
         str, typer.Option(help="Hold KPIs against: previous, year_ago; or compare quarter, half_year, year.")
     ] = "previous",
     full: Annotated[bool, typer.Option("--full", help="Show every table.")] = False,
+    plan: Annotated[
+        str | None,
+        typer.Option(help="Before it starts: what a campaign or experiment of this name could find."),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report as one HTML file.")] = None,
     json: Json = False,
 ) -> None:
     """What the offers caused (treated minus holdout, with intervals), and how the shop does."""
+    from nextoffer.measurement.render import sheet_rendered
     from nextoffer.measurement.report import page, render, to_json
-    from nextoffer.pipeline import as_of_moment, asked_filter, asked_preset, measure_shop
+    from nextoffer.pipeline import as_of_moment, asked_filter, asked_preset, measure_shop, plan_shop
     from nextoffer.tracking.ledger import open_ledger
 
     settings = _settings(context)
     now, language = _now(), settings.texts.language
+    if plan is not None:
+        with _progress() as progress:
+            sheet = plan_shop(settings, plan, now, _as_of(settings, until), _secrets().signing_key, progress)
+        told = {"plan": sheet.records(settings.currency), "notes": list(sheet.notes)}
+        return _print_json(told) if json else _print(sheet_rendered(sheet, settings.currency, language))
     first = as_of_moment(settings, _day(start), now) if start else None
     part, preset = asked_filter(segment, kind, category), asked_preset(against)
     with _progress() as progress, _closing(open_ledger(settings.store)) as ledger:

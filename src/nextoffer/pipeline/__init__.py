@@ -7,6 +7,7 @@ campaign.py    export: bundle + customers + consent + caps -> assignments and de
 analysis.py    recommend, segments: one bundle read by an analyst; nothing is recorded
 offers_report.py  offers: what the marketer's rules reach, cost and earn, and where they conflict (rule_*.py)
 proof.py       record, measure: what happened -> ledger -> what the offers caused
+planning.py    what an experiment could find before it starts
 
 No function here reads the clock or the environment: moments and secrets are arguments (see cli.py).
 """
@@ -22,6 +23,7 @@ from nextoffer.pipeline.analysis import (
 )
 from nextoffer.pipeline.campaign import ExportReport, export, export_all
 from nextoffer.pipeline.nightly import TrainReport, check, run_backtest, train
+from nextoffer.pipeline.planning import plan_shop
 from nextoffer.pipeline.proof import asked_filter, asked_preset, measure_shop, record
 from nextoffer.pipeline.workspace import as_of_moment
 
@@ -37,6 +39,7 @@ __all__ = [
     "export_all",
     "measure_shop",
     "open_shop",
+    "plan_shop",
     "recommend_all",
     "recommend_one",
     "record",
