@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from nextoffer.config import Settings, Trial
 from nextoffer.config.base import nearest
+from nextoffer.domain.arrays import Ints
 from nextoffer.domain.kinds import KINDS
 from nextoffer.domain.money import minor_digits
 from nextoffer.errors import RequestError
@@ -52,7 +53,7 @@ def plan_shop(
     trial, share, campaign = _named(settings, name)
     progress("customers")
     shop = open_shop(settings, signing_key)
-    rows = np.arange(len(shop.bundle.customer_ids.ids))
+    rows: Ints = np.arange(len(shop.bundle.customer_ids.ids))
     if campaign is not None:
         terms, channel = campaign_of(settings, campaign)
         rows = people_of(Run(shop, campaign, terms, channel, until.date(), now)).askable()
@@ -93,7 +94,7 @@ def _named(settings: Settings, name: str) -> tuple[Trial | None, float, str | No
         return None, settings.experiment.holdout_share, None
     known = (*settings.campaigns, *settings.experiments, settings.experiment.name)
     raise RequestError(
-        f"there is no campaign or experiment {name!r}{nearest(name, known)} There are: {', '.join(known)}",
+        f"there is no campaign or experiment {name!r}{nearest(name, known) or '.'} There are: {', '.join(known)}",
         field="plan",
     )
 
@@ -136,7 +137,8 @@ def _sheet(name: str, days: int, plans: dict[str, Plan], currency: str) -> Sheet
     elif first.too_little:
         notes.append(
             said(
-                "Too little data to find a lift of {lift} in revenue: about {n} more customers are needed at this split.",
+                "Too little data to find a lift of {lift} in revenue: about {n} more customers are needed at this "
+                "split.",
                 lift=said("{percent}%", percent=round(100 * first.lift, 1)),
                 n=first.n_lacking,
             )

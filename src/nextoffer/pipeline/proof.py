@@ -69,7 +69,8 @@ def asked_filter(segment: str | None, kind: str | None, category: str | None) ->
     for name, word, known in (("segment", segment, SEGMENTS), ("kind", kind, KINDS)):
         if word is not None and word not in known:
             raise RequestError(
-                f"there is no {name} {word!r}{nearest(word, known)} There are: {', '.join(known)}", field=name
+                f"there is no {name} {word!r}{nearest(word, known) or '.'} There are: {', '.join(known)}",
+                field=name,
             )
     return Filter(segment, kind, category)
 
@@ -86,7 +87,7 @@ def asked_preset(word: str) -> Preset:
         if word == preset:
             return preset
     raise RequestError(
-        f"--against {word!r}{nearest(word, known)} There are: {', '.join(known)}", field="against"
+        f"--against {word!r}{nearest(word, known) or '.'} There are: {', '.join(known)}", field="against"
     )
 
 
