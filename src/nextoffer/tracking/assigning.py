@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, select
 
 from nextoffer.config import Experiment, Settings
 from nextoffer.domain.arrays import Bools
@@ -92,9 +92,7 @@ def _assign_new(
         # under the lock of its registration: of two lists at once the second sees whom the first assigned
         there = _found(connection, experiment, list(units))
         units = {unit: slug for unit, slug in units.items() if unit not in there}
-        moment = max(
-            moment, _last(connection, experiment) + 1
-        )  # each list has a moment, and a draw, of its own
+        moment = _own_moment(connection, experiment, moment)
     units = dict(sorted(units.items()))
     held_out = drawn(experiment, list(units), list(units.values()), from_micros(moment))
     common = {"experiment": experiment.name, "version": experiment.version, "assigned_at": moment}
@@ -162,13 +160,19 @@ def _found(connection: Connection, experiment: Experiment | Study, units: list[s
     return found
 
 
-def _last(connection: Connection, experiment: Study) -> int:
-    """The moment of the newest assignment; −1 if there is none."""
-    query = select(func.max(assignments.c.assigned_at)).where(
-        assignments.c.experiment == experiment.name, assignments.c.version == experiment.version
+def _own_moment(connection: Connection, experiment: Study, moment: int) -> int:
+    """A moment no list of this experiment has: each is a draw of its own, which can be repeated.
+
+    Never a later one: an assignment comes before the decisions it is made for.
+    """
+    at = assignments.c.assigned_at
+    query = select(at.distinct()).where(
+        assignments.c.experiment == experiment.name, assignments.c.version == experiment.version, at <= moment
     )
-    last: int | None = connection.execute(query).scalar()
-    return -1 if last is None else last
+    taken = set(connection.execute(query).scalars())
+    while moment in taken:
+        moment -= 1
+    return moment
 
 
 def _new(connection: Connection, table: Any) -> Any:
