@@ -211,5 +211,5 @@ DOCUMENTS = {
     "nothing triggered": document(readout(checks=checks(triggered_blocked=BLOCKED, exposure_p=1e-9))),
     "the least": document({"experiment": {"name": "x", "version": 1}, "checks": checks()}),
     "nobody": document(),
-    "several": document(readout(), readout("two", metrics(LOSS)), filter={"segment": "Champions", "kind": None}),
+    "several": document(readout(), readout("spring-sale", metrics(LOSS)), filter={"segment": "Champions", "kind": None}),
 }  # fmt: skip
