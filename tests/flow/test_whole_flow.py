@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -21,7 +22,8 @@ from hypothesis import strategies as st
 from nextoffer import pipeline
 from nextoffer.config import Settings, load_settings
 from nextoffer.demo.site import Site, served
-from nextoffer.measurement.report import Measurement
+from nextoffer.measurement.kpi import Filter
+from nextoffer.measurement.report import Measurement, to_json
 from nextoffer.pipeline import ExportReport
 from nextoffer.simulation.effect import planted
 from nextoffer.simulation.shop import Shop, StepRows
@@ -279,6 +281,17 @@ def test_the_interval_covers_what_the_offers_really_caused(story: Story, name: s
     assert effect.low <= truth <= effect.high
     # who got nothing did nothing else: the twin lives the very same weeks
     assert all(per_unit.get(unit, 0.0) == pytest.approx(0.0, abs=1e-9) for unit in held_out)
+
+
+def test_the_api_tells_what_the_command_prints(story: Story) -> None:
+    asked = f"?until={story.end.date()}&segment=loyal"
+    with served(story.settings, story.end) as site:
+        answer = site.ask("GET", f"/v1/measurement{asked}")
+
+    printed = pipeline.measure_shop(
+        story.settings, story.ledger, None, story.end, filter=Filter(segment="loyal")
+    )
+    assert answer == orjson.loads(orjson.dumps(to_json(printed)))
 
 
 def test_exporting_a_run_again_writes_the_same_file_and_records_nothing(story: Story, tmp_path: Path) -> None:

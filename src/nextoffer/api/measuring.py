@@ -19,7 +19,8 @@ from nextoffer.api.problems import RefusedError
 from nextoffer.api.security import Keys, authenticate
 from nextoffer.config import Kind, Segment, Settings
 from nextoffer.errors import MeasurementError
-from nextoffer.pipeline import as_of_moment
+from nextoffer.pipeline import as_of_moment, asked_filter, measure_shop
+from nextoffer.tracking.ledger import Ledger
 
 KEPT: Final = timedelta(minutes=15)
 MAX_KEPT: Final = 32
@@ -42,6 +43,18 @@ Measure = Callable[[Asked], dict[str, Any]]
 def not_measurable(_: Asked) -> dict[str, Any]:
     """Of an application without a shop's history."""
     raise MeasurementError("this application has no history to measure against")
+
+
+def measurer(settings: Settings, ledger: Ledger) -> Measure:
+    """What a shop's offers earned, by its history and its ledger."""
+
+    def measure(asked: Asked) -> dict[str, Any]:
+        from nextoffer.measurement.report import to_json
+
+        part = asked_filter(asked.segment, asked.kind, asked.category)
+        return to_json(measure_shop(settings, ledger, asked.start, asked.end, filter=part))
+
+    return measure
 
 
 class MeasurementQuery(BaseModel):

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import structlog
 import uvicorn
@@ -16,7 +16,7 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from nextoffer.api.app import create_app, utc_now
-from nextoffer.api.measuring import Asked
+from nextoffer.api.measuring import measurer
 from nextoffer.api.opened import shop_opener
 from nextoffer.api.security import check_keys
 from nextoffer.api.service import BundleService
@@ -25,7 +25,7 @@ from nextoffer.bundle.opening import CURRENT
 from nextoffer.config import Secrets, Settings
 from nextoffer.errors import ConfigError, LedgerError
 from nextoffer.tracking.assigning import refuse_changed_terms
-from nextoffer.tracking.ledger import Ledger, open_ledger
+from nextoffer.tracking.ledger import open_ledger
 
 BACKLOG: Final = 2048
 CHECKPOINT_SECONDS: Final = 30.0
@@ -83,17 +83,8 @@ def shop_app(
     service = BundleService(opener, settings.models_dir / CURRENT)
     ledger = open_ledger(settings.store, checkpoints=n_workers == 1)
     refuse_changed_terms(ledger.engine, settings)
-    measure = partial(_measured, settings, ledger)
+    measure = measurer(settings, ledger)
     return create_app(service, ledger, settings, secrets, utc_now, insecure, n_workers, measure)
-
-
-def _measured(settings: Settings, ledger: Ledger, asked: Asked) -> dict[str, Any]:
-    """What `measure --json` prints."""
-    from nextoffer.measurement.report import to_json
-    from nextoffer.pipeline import asked_filter, measure_shop
-
-    part = asked_filter(asked.segment, asked.kind, asked.category)
-    return to_json(measure_shop(settings, ledger, asked.start, asked.end, filter=part))
 
 
 def run_server(

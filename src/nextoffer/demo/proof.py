@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 from rich.markup import escape
 
 from nextoffer import pipeline
-from nextoffer.demo.teller import Teller, table
+from nextoffer.demo.teller import Teller, shown, table
 from nextoffer.demo.town import CAMPAIGN, EFFECT, Town
 from nextoffer.measurement.experiment import Effect
-from nextoffer.measurement.report import Measurement
+from nextoffer.measurement.report import Measurement, page
 from nextoffer.pipeline import ExportReport, OpenShop
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.schema import TREATED
@@ -51,26 +51,34 @@ def mail(town: Town, shop: OpenShop, ledger: Ledger) -> ExportReport:
 
 def tell_measured(teller: Teller, town: Town, ledger: Ledger) -> None:
     """What the holdout says the offers caused, beside what they really caused."""
-    until = town.now.date()
-    teller.heading("What did the offers earn? Treated minus held out", f"nextoffer measure --until {until}")
+    until, file = town.now.date(), town.folder / "report.html"
+    command = f"nextoffer measure --until {until} --html {file.name}"
+    teller.heading("What did the offers earn? Treated minus held out", command)
     with teller.working("measuring") as progress:
         measured = pipeline.measure_shop(town.settings, ledger, None, town.now, progress)
-    if measured.main.checks.blocked is not None:
-        teller.say(f"[yellow]No readout: {escape(measured.main.checks.blocked)}.[/yellow]")
+        progress("report")
+        file.write_text(page(measured, town.settings.texts.language, town.now), encoding="utf-8")
+    checks = measured.main.checks
+    if checks.blocked is not None:
+        teller.say(f"[yellow]No readout: {escape(checks.blocked)}.[/yellow]")
         return
     truth = planted_means(town.planted(), ledger.assignments(town.settings.experiment))
     effects = dict(measured.main.effects)
-    rows = [(name, *_effect_row(truth[name], effect)) for name, effect in effects.items()]
+    rows = [(name, *_effect_row(planted, effects[name])) for name, planted in truth.items()]
     names = ("per treated customer", "planted", "measured", "95 % interval", "verdict")
     teller.show(table(names, rows))
     teller.say(f"\n[bold]{_verdict(truth['revenue'], effects['revenue'], measured.currency)}[/bold]")
     teller.say(
         f"\nPlanted is what the offers really caused: the same weeks were also lived without them. Measured is what "
-        f"any shop can know. {measured.main.checks.n_treated:,} customers were treated, {measured.main.checks.n_holdout:,} held "
-        f"out. Offers are made {EFFECT:.0f} times as strong here as they usually are, or a shop this small would see "
+        f"any shop can know. {checks.n_treated:,} customers were treated, {checks.n_holdout:,} held out. "
+        f"Offers are made {EFFECT:.0f} times as strong here as they usually are, or a shop this small would see "
         "nothing in so few weeks."
     )
     teller.say(f"\n{_attributed(measured)}")
+    teller.say(
+        f"\nThe whole report, one file that opens without a network: [bold]{escape(shown(file))}[/bold]. It says who "
+        "was compared and who was left out, what each segment and kind earned, and every KPI."
+    )
 
 
 def planted_means(planted: pa.Table, assignments: pa.Table) -> dict[str, float]:

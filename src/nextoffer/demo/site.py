@@ -17,6 +17,7 @@ import structlog
 import uvicorn
 
 from nextoffer.api.app import create_app
+from nextoffer.api.measuring import measurer
 from nextoffer.api.opened import shop_opener
 from nextoffer.api.server import listening
 from nextoffer.api.service import BundleService
@@ -53,7 +54,8 @@ def served(settings: Settings, now: datetime) -> Iterator[Site]:
     key = token_urlsafe(24)
     service = BundleService(shop_opener(settings, self_test=verify_self_test), settings.models_dir / CURRENT)
     ledger = open_ledger(settings.store)
-    app = create_app(service, ledger, settings, Secrets(server_keys=(key,)), lambda: now)
+    secrets, measure = Secrets(server_keys=(key,)), measurer(settings, ledger)
+    app = create_app(service, ledger, settings, secrets, lambda: now, measure=measure)
     with listening("127.0.0.1", 0) as listener:
         server = uvicorn.Server(uvicorn.Config(app, access_log=False, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
