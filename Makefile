@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: install demo test test-slow check format bench bench-quality bench-money bench-coverage ablation data-named clean
+.PHONY: install demo test test-slow check format bench bench-quality bench-aa bench-money bench-coverage ablation data-named clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("nextoffer needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
@@ -36,13 +36,17 @@ format: $(READY)
 
 bench: $(READY)  ## measurements as JSON lines, ratios within one run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
-	for file in $(filter-out %/bench_money.py %/bench_coverage.py,$(wildcard benchmarks/bench_*.py)); do $(BIN)/python $$file || exit 1; done
+	for file in $(filter-out %/bench_aa.py %/bench_money.py %/bench_coverage.py,$(wildcard benchmarks/bench_*.py)); do $(BIN)/python $$file || exit 1; done
 
 bench-quality: data-named $(READY)  ## decision quality beside every peer: DATA=folder [SECTIONS="…"] [JSON=file]
 	$(BIN)/python -m pip show --quiet lifetimes 2>/dev/null || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,bench]'
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/python -W ignore -m benchmarks.quality "$(DATA)" $(SECTIONS) $(if $(JSON),--json "$(JSON)")
+
+bench-aa: data-named $(READY)  ## false wins, coverage, power, peeking beside Welch and tea-tasting: DATA=folder [ARGS="--reps 400"] [JSON=file]
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	$(BIN)/python -W ignore -m benchmarks.bench_aa "$(DATA)" $(ARGS) $(if $(JSON),--json "$(JSON)")
 
 bench-money: $(READY)  ## what offers earn in shops whose truth is known, beside rules and oracles: [ARGS="--seeds 1"]
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -W ignore -m benchmarks.bench_money $(ARGS)
