@@ -165,10 +165,9 @@ def _own_moment(connection: Connection, experiment: Study, moment: int) -> int:
 
     Never a later one: an assignment comes before the decisions it is made for.
     """
-    at = assignments.c.assigned_at
-    query = select(at.distinct()).where(
-        assignments.c.experiment == experiment.name, assignments.c.version == experiment.version, at <= moment
-    )
+    table = assignments.c
+    mine = table.experiment == experiment.name, table.version == experiment.version
+    query = select(table.assigned_at).distinct().where(*mine, table.assigned_at <= moment)
     taken = set(connection.execute(query).scalars())
     while moment in taken:
         moment -= 1
