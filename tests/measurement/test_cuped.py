@@ -152,6 +152,29 @@ def test_many_metrics_share_their_draws_and_each_has_its_own_buyers() -> None:
     assert with_past[0].theta is not None and with_past[1].theta is None
 
 
+def test_neither_the_order_of_customers_nor_the_unit_of_money_changes_anything() -> None:
+    spend, before, treated = regulars(np.random.default_rng(10), 3_000, 0.2)
+    sizes = int(treated.sum()), int((~treated).sum())
+    values, past = (
+        np.column_stack([spend, spend > 0, spend**0.5]),
+        np.column_stack([before, before > 0, before]),
+    )
+    order = np.random.default_rng(11).permutation(3_000)
+
+    effects = permutation_tests(values, treated, *sizes, seed=1, n_permutations=199, before=past)
+    shuffled = permutation_tests(
+        values[order], treated[order], *sizes, seed=1, n_permutations=199, before=past[order]
+    )
+    plain, cents = (
+        permutation_test(unit * spend, treated, *sizes, seed=1, n_permutations=199, before=unit * before)
+        for unit in (1, 100)
+    )
+
+    assert effects == shuffled
+    assert (plain.p_win, plain.p_loss) == (cents.p_win, cents.p_loss)
+    assert cents.low == pytest.approx(100 * plain.low)  # type: ignore[operator]
+
+
 pairs = st.tuples(
     st.sampled_from([0.0, 0.0, 1.0, 2.5, 40.0]) | st.floats(-50, 500, width=32),
     st.sampled_from([0.0, 1.0, 3.0]) | st.floats(0, 500, width=32),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.errors import MeasurementError
-from nextoffer.measurement.draws import draw
+from nextoffer.measurement.draws import Columns, draw
 from nextoffer.measurement.experiment import Effect, permutation_test
 
 
@@ -84,7 +84,7 @@ def test_sums_have_the_mean_and_the_spread_of_drawing_without_replacement(n_rows
     n = int(sizes.sum())
     everybody = np.concatenate([values, np.zeros(n - n_rows)])
 
-    drawn = draw(values[:, None], np.zeros(n_rows, dtype=np.int64), sizes, 4_000, rng)[:, :, 0]
+    drawn = draw(Columns(values[:, None]), np.zeros(n_rows, dtype=np.int64), sizes, 4_000, rng)[:, :, 0]
 
     spread = np.sqrt(everybody.var(ddof=1) * n_rows * (1 - n_rows / n))
     assert drawn[:, 1].mean() == pytest.approx(n_rows * everybody.mean(), abs=4 * spread / np.sqrt(4_000))

@@ -7,7 +7,7 @@ family (`families`). `experiment` is the short way to one effect.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 from nextoffer.domain.arrays import Bools, Floats
 from nextoffer.errors import MeasurementError
 from nextoffer.measurement.cuped import Adjusted, adjust
-from nextoffer.measurement.draws import draw, group_sums
+from nextoffer.measurement.draws import Columns, draw
 from nextoffer.measurement.effect import ALPHA, MIN_BUYERS, Arm, Effect, more_for_buyers, more_for_lift
 from nextoffer.measurement.groups import Groups
 from nextoffer.measurement.permutation import (
@@ -120,11 +120,9 @@ def compare(
     for at in range(n_metrics):
         value = table[:, at]
         adjusted = None if before is None else adjust(value, table[:, n_metrics + at], groups.n)
-        columns = [value, value**2]
-        if adjusted is not None:
-            columns += [adjusted.values, adjusted.values**2]
+        columns = [value] if adjusted is None else [value, adjusted.values]
         arms = _arms(value, value > 0, groups)
-        metrics.append(_Metric(arms, mean_moments, columns, value, min_buyers, adjusted))
+        metrics.append(_Metric(arms, columns, value, min_buyers, adjusted))
     return _judged(metrics, groups, seed, n_permutations)
 
 
@@ -145,28 +143,40 @@ def compare_ratio(
             "what a ratio is divided by is below 0 for a customer: count it, do not net it"
         )
     arms = _arms(top, bottom > 0, groups, bottom)
-    columns = [top, bottom, top**2, top * bottom, bottom**2]
     each = np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
     # a group without any bottom has no ratio, whatever number of buyers is asked for
-    metric = _Metric(arms, ratio_moments, columns, each, max(1, min_buyers))
+    metric = _Metric(arms, [top, bottom], each, max(1, min_buyers), is_ratio=True)
     (compared,) = _judged([metric], groups, seed, n_permutations)
     return compared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Metric:
-    """One metric before it is judged: of `columns` sums are taken, the adjusted ones last."""
+    """One metric before it is judged: `columns` are a value and what CUPED makes of it, or top and bottom."""
 
     arms: tuple[Arm, Arm]
-    moments: Callable[[Floats, Floats], Moments]
     columns: Sequence[Floats]
     baskets: Floats
     min_buyers: int
     adjusted: Adjusted | None = None
+    is_ratio: bool = False
 
     @property
     def enough(self) -> bool:
         return min(arm.n_buyers for arm in self.arms) >= self.min_buyers
+
+    def moments(self, sums: Floats, start: int, n_columns: int, sizes: Floats) -> tuple[Moments, Moments]:
+        """Of the values as they are, and of what is judged; its columns start here among all that were summed."""
+        if self.is_ratio:
+            top, bottom = start, start + 1
+            products = [n_columns + top, 2 * n_columns, n_columns + bottom]
+            ratio = ratio_moments(sums[..., [top, bottom, *products]], sizes)
+            return ratio, ratio
+        plain, judged = (
+            mean_moments(sums[..., [at, n_columns + at]], sizes)
+            for at in (start, start + len(self.columns) - 1)
+        )
+        return plain, judged
 
 
 def _judged(
@@ -192,16 +202,18 @@ def _statistics(
     metrics: Sequence[_Metric], groups: Groups, seed: int, n_permutations: int
 ) -> Iterator[tuple[Statistic, Statistic | None, float]]:
     """The difference, the ratio if there is one, and Welch's degrees of freedom of each metric."""
-    columns = np.column_stack([column for metric in metrics for column in metric.columns])
-    seen = group_sums(columns, groups.treated)
+    values = np.column_stack([column for metric in metrics for column in metric.columns])
+    columns = Columns(values, ((0, 1),) if metrics[0].is_ratio else ())
+    seen = columns.by_group(groups.treated)
     drawn = draw(columns, groups.strata, groups.sizes, n_permutations, np.random.default_rng(seed))
-    ends = np.cumsum([len(metric.columns) for metric in metrics])[:-1]
-    for metric, *sums in zip(metrics, np.split(seen, ends, -1), np.split(drawn, ends, -1), strict=True):
-        width = len(metric.columns) // (1 if metric.adjusted is None else 2)
-        plain = [metric.moments(part[..., :width], groups.totals) for part in sums]
-        adjusted = [metric.moments(part[..., -width:], groups.totals) for part in sums]
+    start, n_columns = 0, values.shape[1]
+    for metric in metrics:
+        plain, judged = zip(
+            *(metric.moments(sums, start, n_columns, groups.totals) for sums in (seen, drawn)), strict=True
+        )
         relative = Statistic.of(*map(log_ratio, plain)) if plain[0][0].min() > 0 else None
-        yield Statistic.of(*map(difference, adjusted)), relative, _freedom(adjusted[0][1], groups.totals)
+        yield Statistic.of(*map(difference, judged)), relative, _freedom(judged[0][1], groups.totals)
+        start += len(metric.columns)
 
 
 def _freedom(variance: Floats, sizes: Floats) -> float:

@@ -6,6 +6,8 @@ serves all columns, so that every metric of a look is judged by the same assignm
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from nextoffer.domain.arrays import Bools, Floats, Ints
@@ -15,45 +17,64 @@ _SMALL = 2_000  # rows up to which many draws are dealt together
 _CARDS = 4_000_000  # rows × draws dealt together: bounds memory to 8 MB
 
 
-def group_sums(columns: Floats, treated: Bools) -> Floats:
-    """(2, P) sums of the treated and of the holdout, of (K, P) columns."""
-    return np.stack([np.einsum("kp->p", columns[group]) for group in (treated, ~treated)])
-
-
-def draw(columns: Floats, strata: Ints, sizes: Ints, n_draws: int, rng: np.random.Generator) -> Floats:
-    """(n_draws, 2, P) sums by group, treated and holdout, of random assignments.
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """What is summed: P columns of K customers, their squares, and products of Q pairs of them, in this order.
 
     Parameters
     ----------
-    columns : (K, P) what is summed, of the customers for whom any of it is not 0
+    values : (K, P), of the customers for whom any of it is not 0
+    pairs : Q pairs of columns
+    """
+
+    values: Floats
+    pairs: tuple[tuple[int, int], ...] = ()
+
+    def of(self, chosen: Floats) -> Floats:
+        """(2 P + Q,) sums of chosen rows. One thread, one order: the same sums whatever the machine is doing."""
+        products = [np.einsum("k,k->", chosen[:, one], chosen[:, other]) for one, other in self.pairs]
+        return np.concatenate(
+            [np.einsum("kp->p", chosen), np.einsum("kp,kp->p", chosen, chosen), np.array(products)]
+        )
+
+    def by_group(self, treated: Bools) -> Floats:
+        """(2, 2 P + Q) sums of the treated and of the holdout."""
+        return np.stack([self.of(self.values[group]) for group in (treated, ~treated)])
+
+
+def draw(columns: Columns, strata: Ints, sizes: Ints, n_draws: int, rng: np.random.Generator) -> Floats:
+    """(n_draws, 2, 2 P + Q) sums by group, treated and holdout, of random assignments.
+
+    Parameters
+    ----------
     strata : (K,) row of `sizes`, ascending
     sizes : (S, 2) everybody treated and held out in a stratum; each draw keeps these numbers exactly
     """
     few = int(np.argmin(sizes.sum(axis=0)))  # draw the smaller group; the other is the rest
-    drawn = np.zeros((n_draws, columns.shape[1]))
+    total = columns.of(columns.values)
+    drawn = np.zeros((n_draws, len(total)))
     ends = np.searchsorted(strata, np.arange(len(sizes) + 1))
     for stratum, size in enumerate(sizes.tolist()):
-        rows = columns[ends[stratum] : ends[stratum + 1]]
+        rows = columns.values[ends[stratum] : ends[stratum + 1]]
         if len(rows) > 0 and size[few] > 0:
             counts = rng.hypergeometric(len(rows), sum(size) - len(rows), size[few], size=n_draws)
-            drawn += _sums_of_chosen(rows, counts, rng)
-    rest = np.einsum("kp->p", columns) - drawn
-    rest[np.abs(rest) <= FLAT * np.einsum("kp->p", np.abs(columns))] = 0.0
+            drawn += _sums_of_chosen(columns, rows, counts, rng)
+    rest = total - drawn
+    rest[np.abs(rest) <= FLAT * columns.of(np.abs(columns.values))] = 0.0
     return np.stack([drawn, rest] if few == 0 else [rest, drawn], axis=1)
 
 
-def _sums_of_chosen(rows: Floats, counts: Ints, rng: np.random.Generator) -> Floats:
-    """(B, P): for each of (B,) counts, the sums of so many rows chosen without replacement."""
+def _sums_of_chosen(columns: Columns, rows: Floats, counts: Ints, rng: np.random.Generator) -> Floats:
+    """For each of (B,) counts, the sums of so many rows chosen without replacement."""
     if len(rows) <= _SMALL:
+        products = [rows[:, one] * rows[:, other] for one, other in columns.pairs]
+        summands = np.column_stack([rows, rows**2, *products])
         at_once = max(1, _CARDS // len(rows))
         return np.concatenate(
-            [_dealt(rows, counts[at : at + at_once], rng) for at in range(0, len(counts), at_once)]
+            [_dealt(summands, counts[at : at + at_once], rng) for at in range(0, len(counts), at_once)]
         )
-    chosen = np.empty((len(counts), rows.shape[1]))
-    for draw_, count in enumerate(counts.tolist()):
-        picked = rng.choice(len(rows), count, replace=False, shuffle=False)
-        np.einsum("kp->p", rows.take(picked, axis=0), out=chosen[draw_])
-    return chosen
+    picked = (rng.choice(len(rows), count, replace=False, shuffle=False) for count in counts.tolist())
+    return np.stack([columns.of(rows.take(at, axis=0)) for at in picked])
 
 
 def _dealt(rows: Floats, counts: Ints, rng: np.random.Generator) -> Floats:
