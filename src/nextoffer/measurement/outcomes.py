@@ -19,6 +19,9 @@ from nextoffer.config import Campaign, Trial
 from nextoffer.domain.arrays import Bools, Floats, Ints
 from nextoffer.domain.kinds import KINDS
 from nextoffer.domain.money import minor_digits
+from nextoffer.measurement import observing
+from nextoffer.measurement.observing import BELOW as BELOW
+from nextoffer.measurement.observing import OF_EXPERIMENT as OF_EXPERIMENT
 from nextoffer.measurement.records import Records
 from nextoffer.measurement.records import naive as naive
 from nextoffer.texts import Said, said, said_many
@@ -261,13 +264,19 @@ def observe(records: Records, look: Look) -> Observed:
         "category": look.category,
         "contacts_cost": records.costs.contact > 0,
     }
-    records.rows(_STRATA, asked)
+    records.rows(observing.STRATA, asked)
     records.rows(
-        _UNITS.format(shown=_SHOWN_PERMANENT if open_ended else _SHOWN_TRIAL, **_SPANS[open_ended]), asked
+        observing.UNITS.format(
+            shown=observing.SHOWN_PERMANENT if open_ended else observing.SHOWN_TRIAL,
+            **observing.SPANS[open_ended],
+        ),
+        asked,
     )
     strata = tuple(name for (name,) in records.rows("SELECT name FROM strata ORDER BY place"))
-    cells = records.arrow(_CELLS)
-    bought = records.arrow(_BOUGHT.format(orders=BELOW if look.category else "orders"), asked)
+    cells = records.arrow(observing.CELLS)
+    bought = records.arrow(
+        observing.BOUGHT.format(orders=observing.BELOW if look.category else "orders"), asked
+    )
     values, before = _values(records, look, bought)
     return Observed(
         look,
@@ -283,7 +292,7 @@ def observe(records: Records, look: Look) -> Observed:
             _column(cells, "exposure"),
             _column(cells, "n"),
         ),
-        *records.row(_COUNTS.format(**_SPANS[open_ended]), asked),
+        *records.row(observing.COUNTS.format(**observing.SPANS[open_ended]), asked),
     )
 
 
@@ -321,103 +330,6 @@ def _values(records: Records, look: Look, bought: pa.Table) -> tuple[dict[str, F
 
 def _column(table: pa.Table, name: str) -> Any:
     return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
-
-
-# Tables without the name of an experiment hold one only.
-OF_EXPERIMENT = "COALESCE(experiment, $name) = $name AND COALESCE(version, $version) = $version"
-_SPANS = {
-    True: {
-        "starts": "GREATEST(assigned_at, CAST($start AS TIMESTAMP))",
-        "ends": "CAST($end AS TIMESTAMP)",
-        "chosen": f"{OF_EXPERIMENT} AND assigned_at < $end",
-        "open": "FALSE",
-    },
-    False: {
-        "starts": "assigned_at",
-        "ends": "assigned_at + to_days(CAST($days AS INTEGER))",
-        "chosen": f"{OF_EXPERIMENT} AND assigned_at >= $start AND assigned_at < $end",
-        "open": "assigned_at + to_days(CAST($days AS INTEGER)) > $end",
-    },
-}
-_STRATA = f"""
-CREATE OR REPLACE TEMP TABLE strata AS
-SELECT name, CAST(row_number() OVER (ORDER BY name) - 1 AS INTEGER) AS place
-FROM (SELECT DISTINCT COALESCE(stratum, '') AS name FROM assigned WHERE {OF_EXPERIMENT})
-"""
-_SHOWN_PERMANENT = 'o.withheld_by IS NULL AND o."group" = c."group"'
-_SHOWN_TRIAL = """(c."group" = 'holdout' AND o.withheld_by = $key) OR (
-    c."group" = 'treated' AND o."group" = 'treated' AND o.withheld_by IS NULL
-    AND (len($kinds) = 0 OR list_contains($kinds, o.kind))
-    AND (len($campaigns) = 0 OR list_contains($campaigns, o.campaign)))"""
-# Exposure: a bit for each kind offered in the window (or kept back), and one for an offer within a day of assignment.
-_UNITS = """
-CREATE OR REPLACE TEMP TABLE units AS
-WITH chosen AS (
-    SELECT unit_id, "group", COALESCE(stratum, '') AS name, assigned_at, {starts} AS starts, {ends} AS ends
-    FROM assigned WHERE {chosen} AND NOT {open}
-), shown AS (
-    SELECT c.unit_id,
-        BIT_OR(1 << CAST(COALESCE(list_position($all_kinds, o.kind) - 1, len($all_kinds)) AS INTEGER))
-        | MAX(CASE WHEN o."at" < c.assigned_at + INTERVAL 1 DAY THEN $early ELSE 0 END) AS exposure
-    FROM chosen AS c JOIN offered AS o ON o.unit_id = c.unit_id AND o."at" >= c.starts AND o."at" < c.ends
-    WHERE {shown}
-    GROUP BY c.unit_id
-)
-SELECT c.unit_id, c."group" = 'treated' AS treated, s.place AS stratum,
-    CAST(COALESCE(shown.exposure, 0) AS INTEGER) AS exposure, c.assigned_at, c.starts, c.ends
-FROM chosen AS c JOIN strata AS s ON s.name = c.name LEFT JOIN shown ON shown.unit_id = c.unit_id
-"""
-_CELLS = """
-SELECT stratum, treated, exposure, COUNT(*) AS n FROM units GROUP BY ALL ORDER BY ALL
-"""
-_PATH = r"regexp_replace(trim({}), '\s*>\s*', ' > ', 'g')"
-BELOW = f"""(
-    SELECT o.order_id, o.customer_id, o.ordered_at, CAST(SUM(l.revenue) AS BIGINT) AS revenue,
-        CAST(SUM(l.margin) AS BIGINT) AS margin, CAST(SUM(COALESCE(l.quantity, 0)) AS DOUBLE) AS units
-    FROM lines AS l JOIN orders AS o ON o.order_id = l.order_id
-    WHERE {_PATH.format("l.category")} = {_PATH.format("$category")}
-        OR starts_with({_PATH.format("l.category")}, {_PATH.format("$category")} || ' > ')
-    GROUP BY o.order_id, o.customer_id, o.ordered_at
-)"""
-_BOUGHT = """
-WITH told AS (
-    SELECT u.unit_id, o.ordered_at >= u.starts AS now, o.ordered_at < u.assigned_at AS before,
-        o.revenue, o.margin, CAST(o.units AS DECIMAL(18,3)) AS units, 0 AS spent, 0 AS in_price, 0 AS contacts
-    FROM units AS u JOIN {orders} AS o ON o.customer_id = u.unit_id
-        AND o.ordered_at >= u.assigned_at - to_days(CAST($before AS INTEGER)) AND o.ordered_at < u.ends
-    UNION ALL
-    SELECT u.unit_id, TRUE, FALSE, 0, 0, 0, a.spent, a.in_price, 0
-    FROM units AS u JOIN answers AS a ON a.unit_id = u.unit_id AND a."at" >= u.starts AND a."at" < u.ends
-    WHERE a.counts AND (a.spent <> 0 OR a.in_price <> 0)
-    UNION ALL
-    SELECT u.unit_id, TRUE, FALSE, 0, 0, 0, 0, 0, 1
-    FROM units AS u JOIN contacts AS m ON m.unit_id = u.unit_id AND m."at" >= u.starts AND m."at" < u.ends
-    WHERE $contacts_cost
-), summed AS (
-    SELECT unit_id,
-        COUNT(*) FILTER (WHERE now AND revenue > 0) AS orders,
-        COUNT(*) FILTER (WHERE before AND revenue > 0) AS orders_before,
-        CAST(COALESCE(SUM(units) FILTER (WHERE now), 0) AS DOUBLE) AS units,
-        CAST(COALESCE(SUM(units) FILTER (WHERE before), 0) AS DOUBLE) AS units_before,
-        CAST(COALESCE(SUM(revenue) FILTER (WHERE now), 0) AS BIGINT) AS revenue,
-        CAST(COALESCE(SUM(revenue) FILTER (WHERE before), 0) AS BIGINT) AS revenue_before,
-        CAST(COALESCE(SUM(margin) FILTER (WHERE now), 0) AS BIGINT) AS margin,
-        CAST(COALESCE(SUM(margin) FILTER (WHERE before), 0) AS BIGINT) AS margin_before,
-        CAST(SUM(spent) AS BIGINT) AS spent, CAST(SUM(in_price) AS BIGINT) AS in_price,
-        CAST(SUM(contacts) AS BIGINT) AS contacts
-    FROM told WHERE now OR before GROUP BY unit_id
-)
-SELECT s.* EXCLUDE (unit_id), u.treated, u.stratum, u.exposure
-FROM summed AS s JOIN units AS u ON u.unit_id = s.unit_id ORDER BY s.unit_id
-"""
-_COUNTS = """
-SELECT (SELECT COUNT(*) FROM assigned WHERE {chosen} AND {open}),
-    (SELECT COUNT(*) FROM orders AS o JOIN units AS u ON u.unit_id = o.customer_id
-        WHERE o.revenue > 0 AND o.ordered_at >= $start AND o.ordered_at < u.assigned_at),
-    (SELECT COUNT(*) FROM orders WHERE customer_id IS NULL AND revenue > 0
-        AND ordered_at >= $start AND ordered_at < $end),
-    (SELECT COUNT(*) FROM assigned WHERE {chosen} AND NOT {open} AND crossed)
-"""
 
 
 # -- what report.py reads until it asks the records
