@@ -25,6 +25,7 @@ from tests.measurement.documents import (
 
 from nextoffer.measurement.page import MOST_BYTES, page
 from nextoffer.measurement.page.markup import el
+from nextoffer.measurement.sheet import Column, Sheet
 from nextoffer.texts import LANGUAGES
 
 MADE_AT = datetime(2026, 11, 22, 23, 40, tzinfo=UTC)
@@ -223,6 +224,28 @@ def luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_a_sum_of_the_others_is_no_bar_beside_them() -> None:
+    columns = (Column("segment", "", "key"), Column("name", "segment"), Column("revenue", "revenue", "money"))
+    rows = (("a", "Ann", 100), ("b", "Ben", 200), ("all", "All", 300))
+
+    html = page(document(), [Sheet("segments", "Segments", columns, rows)])
+
+    assert list(labels(html)) == ["Ann 1.00; Ben 2.00"]
+    assert "All" in Parsed(html).text
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [(0.5, "▲ +50%"), (-0.011, "▼ -1.1%"), (0.0002, "= 0%"), (0, "= 0%"), (350.12, "▲ +35,012%")],
+)
+def test_a_change_is_told_by_a_sign_too(change: float, told: str) -> None:
+    html = page(
+        document(), [Sheet("x", "X", (Column("a", "a"), Column("change", "b", "change")), (("a", change),))]
+    )
+
+    assert f'<td class="n">{told}</td>' in html
 
 
 def test_the_page_says_when_it_was_made_and_of_what() -> None:

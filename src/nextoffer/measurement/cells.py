@@ -62,8 +62,8 @@ def cell_text(cell: Cell, format: Format, currency: str, language: str) -> str:
 
 
 def change_text(change: float, language: str) -> str:
-    """A relative change: 0.5 reads +50 %, and 0 has no sign."""
-    whole = math.isclose(100 * change, round(100 * change), abs_tol=0.05)
+    """A relative change: 0.5 reads +50 %, 0 has no sign, and what is tenfold no decimals."""
+    whole = abs(change) >= 10 or math.isclose(100 * change, round(100 * change), abs_tol=0.05)
     return percent_text(language, change, 0 if whole else 1, signed=bool(round(1000 * change)))
 
 

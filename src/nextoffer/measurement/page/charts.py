@@ -97,7 +97,7 @@ def bars(
 
     values = [{"name": name, "value": value} for name, value in rows]
     y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=_LABELS, ticks=False, domain=False))
-    axis = alt.Axis(format=format, tickCount=3, gridColor="#eaeef2", labelOverlap=True)
+    axis = alt.Axis(format=format, tickCount=3, gridColor="#eaeef2", labelFlush=False, labelOverlap=True)
     chart = alt.Chart(alt.Data(values=values)).mark_bar(color="#2f7fb8", height=14)
     return _figure(
         chart.encode(y=y, x=alt.X("value:Q", title=None, axis=axis)),

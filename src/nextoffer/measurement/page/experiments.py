@@ -70,7 +70,7 @@ def experiment(
 def _span(readout: Document, language: str) -> str:
     span = f"{str(readout.get('from', ''))[:10]} – {str(readout.get('until', ''))[:10]}"
     if not readout.get("window_days"):
-        return span
+        return say(language, "{span}; all that a customer buys after being assigned counts.", span=span)
     days = text("{span}; what a customer buys in {days} days after being assigned counts.")
     return say(language, days, span=span, days=readout["window_days"])
 

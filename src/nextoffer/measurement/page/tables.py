@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
 from nextoffer.domain.money import minor_digits
 from nextoffer.measurement import cells
@@ -12,6 +13,8 @@ from nextoffer.measurement.sheet import Cell, Column, Sheet
 from nextoffer.texts import say_many
 
 _HEAT = 4  # columns of shares from which a table is read as a map
+_SEEN = 0.0005  # a change that is not said as 0
+_ALL = "all"  # the key of a row that sums the others
 _TEXTS = 3  # columns of text from which a table is read as prose
 # The one amount of a sheet that is drawn too.
 _BARS = {"segments": "revenue", "reward_types": "income", "campaigns": "revenue"}
@@ -38,9 +41,10 @@ def table(
 
 def sheet_section(sheet: Sheet, currency: str, language: str, drawn: bool, most: int) -> Html:
     """A sheet under its title: a picture where that says more, the figures, and what one must know."""
+    parts = tuple(row for row in sheet.rows[:most] if row[0] != _ALL)
+    picture = _picture(replace(sheet, rows=parts).for_people(), currency, language) if drawn else None
     sheet = sheet.for_people()
     rows = sheet.rows[:most]
-    picture = _picture(sheet, rows, currency, language) if drawn else None
     inside = el(
         "table", el("thead", _heads(sheet, language)), el("tbody", _rows(sheet, rows, currency, language))
     )
@@ -97,8 +101,8 @@ def _rows(sheet: Sheet, rows: Sequence[Sequence[Cell]], currency: str, language:
 
 
 def _figure(column: Column, cell: Cell, told: str, shade: Callable[[Cell], str] | None) -> Html:
-    if column.format == "change" and isinstance(cell, int | float):
-        sign = "▲" if cell > 0 else "▼" if cell < 0 else "="
+    if column.name == "change" and isinstance(cell, int | float):
+        sign = "▲" if cell >= _SEEN else "▼" if cell <= -_SEEN else "="
         return el("td", f"{sign} {told}", class_="n")
     if column.format == "share" and shade is not None:
         return el("td", told, class_="n", style=shade(cell))
@@ -142,15 +146,16 @@ def _shading(sheet: Sheet, rows: Sequence[Sequence[Cell]]) -> Callable[[Cell], s
     return shade
 
 
-def _picture(sheet: Sheet, rows: Sequence[Sequence[Cell]], currency: str, language: str) -> Html | None:
+def _picture(sheet: Sheet, currency: str, language: str) -> Html | None:
     """Bars of the one amount that matters, for the sheets known to have one."""
+    rows = sheet.rows
     names = [column.name for column in sheet.columns]
     wanted = _BARS.get(sheet.name)
     if wanted not in names or len(rows) < 2:
         return None
     at = names.index(wanted)
     column = sheet.columns[at]
-    labels = _labels(sheet, rows, currency, language)
+    labels = _labels(sheet, currency, language)
     values = [
         (label, row[at]) for label, row in zip(labels, rows, strict=True) if isinstance(row[at], int | float)
     ]
@@ -166,14 +171,14 @@ def _picture(sheet: Sheet, rows: Sequence[Sequence[Cell]], currency: str, langua
     return charts.bars(drawn, told, f"{heading}, {currency}" if is_money else heading, ",.0f", language)
 
 
-def _labels(sheet: Sheet, rows: Sequence[Sequence[Cell]], currency: str, language: str) -> list[str]:
+def _labels(sheet: Sheet, currency: str, language: str) -> list[str]:
     """The first column, and the second too where the first does not tell the rows apart."""
     told = [
         [
             cells.cell_text(cell, sheet.format(at, column), currency, language)
             for cell, column in zip(row, sheet.columns, strict=True)
         ]
-        for at, row in enumerate(rows)
+        for at, row in enumerate(sheet.rows)
     ]
     first = [row[0] for row in told]
     return first if len(set(first)) == len(first) else [", ".join(row[:2]) for row in told]

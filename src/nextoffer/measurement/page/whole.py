@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -130,7 +131,9 @@ def _nav(sheets: Sequence[Sheet], language: str) -> Html | None:
     if not shown:
         return None
     links = [el("a", say(language, "How this is measured"), href="#method")]
-    links += [el("a", cells.words(sheet.title, language), href=f"#table-{sheet.name}") for sheet in shown]
+    for sheet in shown:
+        title = re.sub(r" \([^)]*\)$", "", cells.words(sheet.title, language))  # without the remark
+        links.append(el("a", title, href=f"#table-{sheet.name}"))
     return el("nav", links, aria_label=say(language, "Contents"))
 
 
