@@ -230,6 +230,29 @@ def test_under_ten_buyers_there_is_no_verdict_but_a_number_of_customers() -> Non
     assert effect.n_more == 600
 
 
+@pytest.mark.parametrize("group", [True, False])
+def test_one_giant_order_decides_nothing(group: bool) -> None:
+    spend, treated = shop(np.random.default_rng(13), 2_000, 0.2)
+    spend[np.flatnonzero(treated == group)[0]] = 1e12
+
+    effect = effect_of(spend, treated)
+
+    assert effect.verdict == "not shown"
+    assert effect.low is not None and effect.high is not None and effect.low <= 0 <= effect.high
+    assert effect.n_more is not None and effect.n_more > 100_000
+
+
+def test_a_group_that_bought_nothing_has_no_verdict_and_no_relative_size() -> None:
+    spend = np.repeat([0.0, 7.0], [500, 500])
+
+    refused = effect_of(spend, np.arange(1_000) >= 500)
+    asked = effect_of(spend, np.arange(1_000) >= 500, min_buyers=0)
+
+    assert (refused.verdict, refused.holdout.n_buyers, refused.difference) == ("too few buyers", 0, None)
+    assert (asked.verdict, asked.difference, asked.relative) == ("win", 7.0, None)
+    assert asked.relative_note is not None
+
+
 def test_where_nobody_bought_no_number_of_customers_is_made_up() -> None:
     effect = permutation_test(np.array([]), np.array([], dtype=bool), 950, 50, seed=1)
 

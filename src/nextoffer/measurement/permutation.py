@@ -155,11 +155,12 @@ class Statistic:
     def detectable(self, alpha: float) -> float | None:
         """The least that, added for all treated, is found 8 times in 10; None if none is.
 
-        The permutations are experiments without an effect, so that they tell how often it would be.
+        The permutations are experiments without an effect, so that they tell how often it would be. What the
+        interval itself reaches is never called found: draws that one giant order makes alike would say so.
         """
         j = self.rank(alpha) - (self.n_draws - len(self.drawn))
         if j < 1 or not math.isfinite(self.drawn[-j]):
             return None
         lacking = self.drawn[-j] * self.stderrs - self.estimates
         needed = float(np.quantile(np.where(np.isnan(lacking), np.inf, lacking), POWER, method="higher"))
-        return max(0.0, needed) if math.isfinite(needed) else None
+        return max(0.0, needed, float(self.drawn[-j]) * self.stderr) if math.isfinite(needed) else None
