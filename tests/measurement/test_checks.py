@@ -187,6 +187,15 @@ def test_a_customer_held_out_of_one_kind_may_be_offered_others() -> None:
     )
     by_token = checked(TRIAL, events=happened([{"decision_id": "ghost"}]), **tables)
     by_offer = checked(TRIAL, events=happened([{"unit_id": "h1", "offer_id": "wb"}]), **tables)
+    of_old = checked(
+        TRIAL,
+        assignments=assigned(people(20, 20)),
+        decisions=decided(
+            [{"decision_id": "old", "unit_id": "h1", "at": -2, "slate": [offer("win_back", "wb")]}]
+        ),
+        events=happened([{"decision_id": "old", "offer_id": "wb"}]),
+    )
+    assert of_old.n_contaminated == 0  # offered before it took part
 
     assert (other.n_contaminated, by_token.n_contaminated, by_offer.n_contaminated) == (0, 1, 1)
 

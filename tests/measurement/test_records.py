@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from tests.measurement.tables import (
     shop_lines,
 )
 
+from nextoffer.errors import MeasurementError
 from nextoffer.measurement.records import WINDOW_DAYS, Records, windows
 
 ORDERS = "SELECT * FROM orders ORDER BY order_id"
@@ -310,6 +312,19 @@ def test_a_parquet_file_is_read_as_the_table_it_holds_and_what_is_not_given_is_e
 def test_what_does_not_fit_into_memory_is_spilled(tmp_path: Path) -> None:
     with opened(memory_limit="100MB", temp_directory=tmp_path / "spill") as records:
         assert records.row("SELECT current_setting('memory_limit')") == ("95.3 MiB",)
+
+
+def test_a_slate_mangled_by_hand_is_refused_in_one_sentence() -> None:
+    mangled = decided([{"decision_id": "d", "unit_id": "ann"}]).to_pylist()
+    mangled[0]["slate"] = '[{"offer_id": '
+
+    with pytest.raises(MeasurementError, match=r"cannot be measured: .*[Mm]alformed JSON"):
+        opened(decisions=pa.Table.from_pylist(mangled))
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MeasurementError, match=r"nowhere\.parquet"):
+        opened(orders=tmp_path / "nowhere.parquet")
 
 
 def test_parameters_a_query_does_not_name_are_left_out_and_moments_lose_their_zone() -> None:

@@ -247,18 +247,19 @@ _MEETING_ANY = """
 SELECT h.unit_id FROM happened AS h JOIN held AS a ON a.unit_id = h.unit_id
 WHERE h.type LIKE 'promotion-%' AND h."at" >= a.assigned_at AND h."at" < $end
 """
-# Of a trial, only the offers it keeps back: a customer held out of one kind is offered others.
+# Of a trial, only the offers it keeps back, made since: a customer held out of one kind is offered others.
 _MEETING_TRIAL = """
 SELECT told.unit_id FROM (
-    SELECT h.unit_id, h."at", o.kind, o.campaign, o.withheld_by FROM happened AS h
+    SELECT h.unit_id, h."at", o."at" AS made, o.kind, o.campaign, o.withheld_by FROM happened AS h
     JOIN offered AS o ON o.decision_id = h.decision_id AND (h.offer_id IS NULL OR h.offer_id = o.offer_id)
     WHERE h.type LIKE 'promotion-%'
     UNION ALL
-    SELECT h.unit_id, h."at", o.kind, o.campaign, o.withheld_by FROM happened AS h
+    SELECT h.unit_id, h."at", o."at" AS made, o.kind, o.campaign, o.withheld_by FROM happened AS h
     JOIN offered AS o ON o.unit_id = h.unit_id AND o.offer_id = h.offer_id
     WHERE h.type LIKE 'promotion-%' AND h.decision_id IS NULL
 ) AS told JOIN held AS a ON a.unit_id = told.unit_id
-WHERE told."at" >= a.assigned_at AND told."at" < $end AND (told.withheld_by = $key OR (told.withheld_by IS NULL
+WHERE told."at" >= a.assigned_at AND told.made >= a.assigned_at AND told."at" < $end
+    AND (told.withheld_by = $key OR (told.withheld_by IS NULL
     AND (len($kinds) = 0 OR list_contains($kinds, told.kind))
     AND (len($campaigns) = 0 OR list_contains($campaigns, told.campaign))))
 """

@@ -27,7 +27,8 @@ history, and the history reaches beyond the return: then it holds it already).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ import pyarrow as pa
 
 from nextoffer.domain.kinds import KINDS
 from nextoffer.domain.money import minor_digits
+from nextoffer.errors import MeasurementError
 from nextoffer.measurement import merging
 from nextoffer.measurement.costs import Costs, price_answers
 
@@ -115,6 +117,10 @@ class Records:
         margin_share : margin as a share of revenue where no cost is known
         window_days : by kind, where it is not the usual one (WINDOW_DAYS)
         memory_limit, temp_directory, threads : DuckDB's; with a limit, what does not fit is spilled
+
+        Raises
+        ------
+        MeasurementError : a slate is no JSON, a file cannot be read, or memory and disk do not suffice
         """
         con = _connected(memory_limit, temp_directory, threads)
         given = {
@@ -129,20 +135,14 @@ class Records:
             "segments": segments,
             "surveys": surveys,
         }
-        for name, rows in given.items():
-            _view(con, name, rows)
-        con.execute(merging.IDENTITIES)
-        scale = {"scale": 10 ** minor_digits(currency)}
-        for statement in (merging.ASSIGNED, merging.DECIDED, merging.HAPPENED, merging.OFFERED, merging.LIVE):
-            con.execute(statement)
-        con.execute(merging.LIVE_LINES, scale)
-        con.execute(merging.LINES.format(share=float(margin_share)))
-        con.execute(merging.ORDERS)
-        price_answers(con, currency, costs, margin_share, windows(window_days))
-        for name in ("people", "segments", "surveys"):
-            con.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM given_{name}")
-        merged, ambiguous = con.sql(merging.N_VISITORS).fetchall()[0]
-        return cls(con, currency, costs, windows(window_days), customers is not None, merged, ambiguous)
+        days = windows(window_days)
+        with _explained(con):
+            for name, rows in given.items():
+                _view(con, name, rows)
+            _merge(con, 10 ** minor_digits(currency), margin_share)
+            price_answers(con, currency, costs, margin_share, days)
+            merged, ambiguous = con.sql(merging.N_VISITORS).fetchall()[0]
+        return cls(con, currency, costs, days, customers is not None, merged, ambiguous)
 
     def __enter__(self) -> Records:
         return self
@@ -198,6 +198,33 @@ def _connected(
         if value is not None:
             con.execute(f"SET {name} = '{_quoted(str(value))}'")
     return con
+
+
+@contextmanager
+def _explained(con: DuckDBPyConnection) -> Iterator[None]:
+    """What cannot be read is said in one sentence, and the connection is closed."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        con.close()
+        reason = str(error).partition("\n")[0][:200]
+        raise MeasurementError(
+            f"the shop's history and the ledger cannot be measured: {reason}. Were rows of the ledger changed by hand?"
+        ) from error
+
+
+def _merge(con: DuckDBPyConnection, scale: int, margin_share: float) -> None:
+    """The tables, in the order in which they rest on each other."""
+    con.execute(merging.IDENTITIES)
+    for statement in (merging.ASSIGNED, merging.DECIDED, merging.HAPPENED, merging.OFFERED, merging.LIVE):
+        con.execute(statement)
+    con.execute(merging.LIVE_LINES, {"scale": scale})
+    con.execute(merging.LINES.format(share=float(margin_share)))
+    con.execute(merging.ORDERS)
+    for name in ("people", "segments", "surveys"):
+        con.execute(f"CREATE TEMP VIEW {name} AS SELECT * FROM given_{name}")
 
 
 def _view(con: DuckDBPyConnection, name: str, rows: Rows) -> None:
