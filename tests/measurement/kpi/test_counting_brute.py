@@ -88,7 +88,7 @@ def by_hand(
         "nps_answers nps_balance".split(),
         0,
     )
-    brought = set()
+    brought, customers = set(), set()
     for who in [*IDS, None]:
         in_segment = only is None or (who is not None and segments.get(who) == only)
         mine = orders[orders["who"].isna()] if who is None else orders[orders["who"] == who]
@@ -101,6 +101,8 @@ def by_hand(
             len(good_ever) > 0
             or (row is not None and ((joined is not None and joined < end) or (joined is None and not waits)))
         )
+        if is_customer:
+            customers.add(who)
         is_new = is_customer and len(good_ever) > 0 and good_ever["at"].min() >= start
         if is_new and row is not None and row["referred_by"] not in (None, who):
             brought.add(row["referred_by"])
@@ -142,7 +144,9 @@ def by_hand(
         if said["kind"] == "nps":
             totals["nps_answers"] += 1
             totals["nps_balance"] += 1 if said["score"] >= 9 else -1 if said["score"] <= 6 else 0
-    return totals | {"referrers": len([who for who in brought if only is None or segments.get(who) == only])}
+    return totals | {
+        "referrers": len([who for who in brought & customers if only is None or segments.get(who) == only])
+    }
 
 
 @settings(max_examples=15, deadline=None)

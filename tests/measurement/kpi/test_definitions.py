@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -172,3 +174,15 @@ def test_roi_attributed_is_revenue_less_cost_over_cost() -> None:
 def test_roi_incremental_is_what_was_caused_after_cost_over_cost_with_its_interval() -> None:
     assert roi_incremental(50.0, -10.0, None, 100.0) == (0.5, -0.1, None)
     assert roi_incremental(50.0, 0.0, 1.0, 0.0) is None
+
+
+def test_every_kpi_is_explained_to_the_marketer() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "kpis.md").read_text(encoding="utf-8")
+    explained = {
+        name
+        for row in page.splitlines()
+        if row.startswith("| `")
+        for name in re.findall("`(.+?)`", row.split("|")[1])
+    }
+
+    assert explained == set(KPI_NAMES)

@@ -44,7 +44,8 @@ def segments(counted: Counted, kpis: Sequence[str] = _SHOWN) -> Sheet:
     """The KPIs of each segment of today, and of everybody; guests are in no segment."""
     shown = [kpi(name) for name in kpis]
     rows = [_line(slug, totals, shown) for slug, totals in _by_segment(counted)]
-    rows.append(("all", said("All, guests included"), *(each.cell(counted.totals) for each in shown)))
+    everybody = counted.totals
+    rows.append(("all", said("All, guests included"), *(each.cell(everybody) for each in shown)))
     return Sheet(
         name="segments",
         title=text("Segments (counted, not caused)"),
@@ -72,11 +73,11 @@ def targets(
         currency, everything else as it is shown
     """
     unit = 10 ** minor_digits(currency or counted.records.currency)
-    of_segment = dict(_by_segment(counted))
+    everybody, of_segment = counted.totals, dict(_by_segment(counted))
     rows, formats = [], []
     for segment, name, figure in _wanted(wanted):
         each = kpi(name)
-        totals = counted.totals if segment is None else of_segment.get(segment, {})
+        totals = everybody if segment is None else of_segment.get(segment, {})
         target = Fraction(Decimal(str(figure))) * (unit if each.format in ("money", "average") else 1)
         rows.append(_target(each, segment, target, each.exact(totals)))
         formats.append(each.format)

@@ -92,7 +92,7 @@ SELECT customer_id, segment, programme, joined_at, first_at, is_customer, is_mem
     CAST(was_buyer AND NOT is_buyer AS INTEGER) AS gone,
     CAST(is_new AS INTEGER) AS newcomers,
     CAST(is_new AND COALESCE(is_invited, FALSE) AS INTEGER) AS invited,
-    CAST(brought > 0 AS INTEGER) AS referrers,
+    CAST(is_customer AND brought > 0 AS INTEGER) AS referrers,
     CAST(is_customer AND COALESCE(ever, 0) > 0 AS INTEGER) AS customers_so_far,
     CASE WHEN is_customer AND ever > 0 THEN CAST(revenue_so_far AS BIGINT) ELSE 0 END AS revenue_so_far,
     CASE WHEN is_customer AND ever > 0
