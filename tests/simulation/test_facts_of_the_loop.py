@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from nextoffer.domain.arrays import Floats
+from nextoffer.domain.offers import KIND
 from nextoffer.simulation.effect import planted
 from nextoffer.simulation.facts import facts, read_lines
 from nextoffer.simulation.known import know
+from nextoffer.simulation.life import ACTIVE, LAPSED
 from nextoffer.simulation.past import campaign_log, past_offers
 from nextoffer.simulation.policies import flat, for_you, win_back
 from nextoffer.simulation.settings import ShopSettings
@@ -22,6 +24,7 @@ from nextoffer.simulation.targets import misses
 
 pytestmark = pytest.mark.slow
 N = 20_000
+WEEK = 7 * 86_400e6
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +65,30 @@ def test_fact_19_one_message_in_fifty_is_redeemed(shop: Shop) -> None:
         shares.append(len(pc.unique(rows.redemptions["customer_id"])) / table.num_rows)
 
     assert 0.005 < np.mean(shares) < 0.03
+
+
+def test_fact_20_an_incentive_is_used_early_in_the_week_it_is_good_for(shop: Shop) -> None:
+    twin, passed = shop.fork(), []
+    for _ in range(4):
+        begun = twin.start.timestamp() * 1e6 + twin.week * WEEK
+        rows = twin.step(twin.week, flat()(twin.visible()))
+        used = rows.redemptions.group_by("order_id").aggregate([("occurred_at", "min")])
+        passed.append((np.asarray(used["occurred_at_min"].cast(pa.int64())) - begun) / WEEK)
+    first, middle, third = np.quantile(np.concatenate(passed), [0.25, 0.5, 0.75])
+
+    assert 0.3 < middle < 0.45 and first < 0.25 and 0.5 < third < 0.75
+
+
+def test_the_past_policy_writes_to_half_of_the_active_customers_it_may_write_to(shop: Shop) -> None:
+    now = shop.fork().before()
+    chosen = past_offers(shop.world, now.customers, now.state, now.week, now.window)
+    assert chosen is not None
+    written = np.zeros(N, dtype=bool)
+    written[chosen[0].row[chosen[0].kind == KIND["for_you"]]] = True
+    active = now.state.subscribed & (now.state.status == ACTIVE)
+
+    assert 0.43 < written[active].mean() < 0.51
+    assert written[now.state.status == LAPSED].mean() < 0.1
 
 
 def test_fact_21_a_message_lifts_orders_by_points_and_ten_per_cent_off_by_more(shop: Shop) -> None:

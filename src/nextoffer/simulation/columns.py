@@ -12,7 +12,7 @@ from nextoffer.domain.arrays import Bools, Ints
 from nextoffer.simulation.catalogue import Catalogue
 from nextoffer.simulation.settings import ShopSettings
 
-SHOP_VERSION = "2"
+SHOP_VERSION = "3"
 """Changes with every constant or stream of the world; written into every file."""
 PRICE = pa.decimal128(12, 2)
 MOMENT = pa.timestamp("us", tz="UTC")

@@ -22,7 +22,7 @@ from nextoffer.simulation.response import Response
 WEEKDAYS = np.cumsum([0.98, 0.94, 0.92, 0.98, 1.06, 1.25, 0.87])[:-1] / 7.0  # Monday first, Saturday busiest
 OPENS, OPEN_HOURS = 7, 16
 ORDERS_A_WEEK = (0.028, 0.33)  # of a customer number, lapsed and future ones counted: a + b × rate
-SOON = 2.0  # orders that an offer caused come early in what is left of the week
+SOON = 2.0  # orders that an offer caused, or that use its incentive, come early in what is left of the week
 MINUTE = 60_000_000
 
 
@@ -184,7 +184,7 @@ def _take(lines: Lines, wanted: Bools) -> Lines:
 def _after_opening(
     bounds: tuple[int, int], outcome: Week, response: Response, at: Ints
 ) -> tuple[Ints, Ints, Bools]:
-    """Moments of orders, those caused by an offer soon after its opening.
+    """Moments of orders, those caused by an offer or using its incentive soon after its opening.
 
     And for each message the order it met (−1 none) and whether it caused that order.
     """
@@ -198,12 +198,16 @@ def _after_opening(
     caused = met.copy()
     caused[met] = ~outcome.natural[found[met]]
     at = at.copy()
+    in_time = met.copy()
+    in_time[met] = caused[met] | (at[found[met]] >= response.opened_at[met])
+    sooner = in_time & ~caused & response.uses
+    left, gone = end - response.opened_at[sooner], at[found[sooner]] - response.opened_at[sooner]
+    saved = (left * (gone / left) ** SOON / 1e6).astype(np.int64) * 1_000_000
+    at[found[sooner]] = response.opened_at[sooner] + np.minimum(saved, gone)
     share = (at[found[caused]] - begin) / (end - begin)
     opened = response.opened_at[caused] + 30 * MINUTE
     soon = opened + (np.maximum(end - opened, 0) * share**SOON / 1e6).astype(np.int64) * 1_000_000
     at[found[caused]] = np.minimum(soon, end - 1_000_000)
-    in_time = met.copy()
-    in_time[met] = caused[met] | (at[found[met]] >= response.opened_at[met])
     return at, np.where(in_time, found, -1), caused
 
 
