@@ -50,7 +50,6 @@ class Asked:
         """As a shop has configured it."""
         currency, programme = settings.currency, settings.programme
         terms = Terms(
-            margin_share=settings.margin.default_share,
             point_value=programme.point_value * 10 ** minor_digits(currency),
             csi_weights=programme.csi_weights,
             zone=settings.timezone,
@@ -61,8 +60,17 @@ class Asked:
         high, medium = (
             to_minor(income, currency) for income in (measuring.reward_high, measuring.reward_medium)
         )
-        more = {"before_days": days, "rewards": (high, medium), "programmes": settings.programmes}
-        return cls(window, filter, preset, terms, cost, programme.targets, **more)
+        return cls(
+            window,
+            filter,
+            preset,
+            terms,
+            cost,
+            programme.targets,
+            days,
+            (high, medium),
+            settings.programmes,
+        )
 
 
 def sheets_of(records: Records, asked: Asked, main: Readout) -> tuple[Sheet, ...]:

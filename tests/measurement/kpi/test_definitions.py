@@ -157,7 +157,7 @@ def test_a_category_is_its_lines_and_those_below_it() -> None:
         categories={"tea": "Tea", "green": "Tea > Green", "pot": "Pots", "teak": "Teak"},
     )
 
-    totals = count(records, window(-10), Terms(margin_share=0.3), Filter(category="Tea")).totals
+    totals = count(records, window(-10), filter=Filter(category="Tea")).totals
 
     assert kpi("orders").cell(totals) == 2 and kpi("revenue").cell(totals) == 30_00
     assert kpi("margin").cell(totals) == 6_00 + 6_00

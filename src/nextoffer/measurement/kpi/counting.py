@@ -104,13 +104,11 @@ class Terms:
 
     Parameters
     ----------
-    margin_share : margin as a share of revenue where no cost is known
     point_value : what one point buys, minor units
     csi_weights : how much more than once an answer about an aspect counts in the CSI; 1 if not named
     zone : the shop's time zone, an IANA name: months are its months
     """
 
-    margin_share: float = 0.3
     point_value: Decimal = Decimal(1)
     csi_weights: Mapping[str, float] = field(default_factory=dict)
     zone: str = "UTC"
@@ -198,7 +196,6 @@ def parameters(window: Window, terms: Terms, filter: Filter) -> dict[str, object
         **moments,
         "segment": filter.segment,
         "category": filter.category,
-        "margin_share": terms.margin_share,
         "point_value": terms.point_value,
         "aspects": [name for name, _ in weights],
         "weights": [Decimal(str(weight)) for _, weight in weights],
