@@ -69,7 +69,8 @@ def metrics(profit: Document | None = None) -> dict[str, Document]:
         "margin": effect(size=(1.3, 0.4, 2.4)),
         "profit": profit or effect(theta=0.62, variance_cut=0.41),
         "incentive_cost": effect(size=(0.2, 0.15, 0.25), mean=0.0, **none),
-        "contact_cost": effect(size=(0.05, 0.05, 0.05), mean=0.0, **none),
+        "contact_cost": effect("too few buyers", (None, None, None), mean=0.0, buyers=(900, 0), n_more=None)
+        | {"treated": {"n": 9_000, "n_buyers": 900, "mean": 0.05}},
         "repeat": effect("not shown", (0.004, -0.006, 0.013), mean=0.12, n_more=24_000),
         "average_order": effect("not shown", (0.8, -1.1, 2.9), mean=61.3, n_more=51_000),
     }
@@ -211,5 +212,5 @@ DOCUMENTS = {
     "nothing triggered": document(readout(checks=checks(triggered_blocked=BLOCKED, exposure_p=1e-9))),
     "the least": document({"experiment": {"name": "x", "version": 1}, "checks": checks()}),
     "nobody": document(),
-    "several": document(readout(), readout("spring-sale", metrics(LOSS)), filter={"segment": "Champions", "kind": None}),
+    "several": document(readout(), readout("spring-sale", metrics(LOSS)), filter={"segment": "Champions"}),
 }  # fmt: skip

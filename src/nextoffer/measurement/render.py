@@ -12,14 +12,22 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from nextoffer.measurement import cells, sentences
-from nextoffer.measurement.sentences import SYMBOLS, Document
+from nextoffer.measurement import cells, reading, sentences
+from nextoffer.measurement.reading import SYMBOLS, Document
 from nextoffer.measurement.sheet import Sheet
 from nextoffer.texts import say, say_many, text
 
 MAIN = ("profit", "revenue", "margin", "orders", "conversion")  # the metrics of a short report
 SHORT = ("periods",)  # the sheets of a short report
-_COLOURS = {"win": "green", "loss": "red", "unknown": "yellow", "blocked": "red", "more": "", "less": ""}
+_COLOURS = {
+    "win": "green",
+    "loss": "red",
+    "unknown": "yellow",
+    "blocked": "red",
+    "more": "",
+    "less": "",
+    "counted": "",
+}
 _WIDEST = 26  # characters of a text before it is broken into lines
 _HEADING = 14  # of a heading
 _GAP = 2  # between columns; as much is at the ends of the rules
@@ -32,7 +40,7 @@ def rendered(
     currency = document["currency"]
     narrowed = sentences.narrowed(document, language)
     parts: list[RenderableType] = [Text(narrowed)] if narrowed else []
-    for readout in sentences.readouts(document):
+    for readout in reading.readouts(document):
         parts += _experiment(readout, currency, language, full)
     shown = [sheet for sheet in sheets if sheet.rows and (full or sheet.name in SHORT)]
     for sheet in shown:
@@ -104,24 +112,24 @@ def _effects(
         (
             cells.metric_name(name, language),
             _word(name, effect, language),
-            cells.difference_text(name, effect.get("difference"), currency, language),
+            cells.difference_text(name, reading.difference(name, effect), currency, language),
             cells.interval_text(name, effect, currency, language),
             cells.p_text(effect.get("p"), language),
             cells.relative_text(name, effect, language),
             cells.value_text(name, effect["treated"]["mean"], currency, language),
             cells.value_text(name, effect["holdout"]["mean"], currency, language),
         )
-        for name, effect in sentences.in_order(effects)
+        for name, effect in reading.in_order(effects)
     ]
     names = ("", *(say(language, name) for name in head))
-    return _Wide(title, names, tuple(row[: len(names)] for row in rows), frozenset({2, 3, 4, 6, 7}))
+    return _Wide(title, names, tuple(row[: len(names)] for row in rows), frozenset(range(2, 8)))
 
 
 def _parts(
     readout: Document, key: str, heading: str, currency: str, language: str
 ) -> Iterator[RenderableType]:
-    parts = sentences.parts(readout, key)
-    metric = (sentences.decisive(readout) or ("profit",))[0]
+    parts = reading.parts(readout, key)
+    metric = (reading.decisive(readout) or ("profit",))[0]
     if not parts:
         return
     title = say(language, heading, metric=cells.metric_name(metric, language).lower())
@@ -132,7 +140,7 @@ def _parts(
             cells.difference_text(metric, effect.get("difference"), currency, language),
             cells.interval_text(metric, effect, currency, language),
             cells.p_text(effect.get("p"), language),
-            cells.p_text(sentences.part_q(part), language),
+            cells.p_text(reading.part_q(part), language),
         )
         for part in parts
         for effect in (part["effect"],)
@@ -144,7 +152,7 @@ def _parts(
 
 
 def _word(name: str, effect: Document, language: str) -> Text:
-    tone = sentences.tone(name, effect)
+    tone = reading.tone(name, effect)
     return Text(cells.words(sentences.verdict_word(name, effect), language), _COLOURS[tone])
 
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
 
-from nextoffer.measurement import cells
+from nextoffer.measurement import cells, reading
 from nextoffer.measurement.effect import ALPHA, MIN_BUYERS, SMALL_HOLDOUT, TARGET_LIFT
+from nextoffer.measurement.reading import Document, Tone
 from nextoffer.texts import number_text, percent_text, say, say_many, text
-
-Document = Mapping[str, Any]
-Tone = Literal["win", "loss", "unknown", "blocked", "more", "less"]
-SYMBOLS: dict[str, str] = {"win": "▲", "loss": "▼", "unknown": "○", "blocked": "✕", "more": "▲", "less": "▼"}
-_DECISIVE = ("profit", "margin", "revenue")  # the first that was measured gives the verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +18,6 @@ class Verdict:
     tone: Tone
     headline: str
     figures: str
-
-
-def readouts(document: Document) -> Sequence[Document]:
-    """The experiments of a document; one that holds a single experiment is that one."""
-    if "experiments" in document:
-        return tuple(document["experiments"])
-    return (document,) if "checks" in document else ()
 
 
 def narrowed(document: Document, language: str) -> str:
@@ -67,11 +55,10 @@ def verdict(readout: Document, currency: str, language: str) -> Verdict:
     blocked = readout.get("checks", {}).get("blocked")
     if blocked:
         return Verdict("blocked", say(language, "No answer"), _sentence(cells.words(blocked, language)))
-    effects = readout.get("incremental") or {}
-    name = next((name for name in _DECISIVE if name in effects), None)
-    if name is None:
+    found = reading.decisive(readout)
+    if found is None:
         return Verdict("unknown", say(language, "Not yet known"), say(language, "Nothing was measured yet."))
-    effect = effects[name]
+    name, effect = found
     figures = money_sentence(name, effect, currency, language)
     told = effect.get("verdict")
     if told in ("win", "loss"):
@@ -97,17 +84,9 @@ _HEADLINES = {
 def verdict_word(name: str, effect: Document) -> str:
     """An effect's verdict as an English text; a cost that grows is more, not a win."""
     told = str(effect["verdict"])
+    if reading.is_counted(name, effect):
+        return text("counted")
     return (_COST_WORDS if name in cells.COSTS else _WORDS).get(told) or _WORDS.get(told, told)
-
-
-def tone(name: str, effect: Document) -> Tone:
-    """What an effect's verdict is coloured as, and which symbol it has."""
-    told = effect["verdict"]
-    if told not in ("win", "loss"):
-        return "unknown"
-    if name in cells.COSTS:
-        return "more" if told == "win" else "less"
-    return "win" if told == "win" else "loss"
 
 
 _WORDS = {
@@ -172,20 +151,9 @@ ABOUT_Q = text(
 )
 
 
-def parts(readout: Document, family: str) -> list[Document]:
-    """The parts of a family that were measured."""
-    return [part for part in readout.get(family) or () if part.get("effect")]
-
-
 def part_name(part: Document, language: str) -> str:
     """A segment or a kind, as people call it."""
     return cells.words(str(part.get("name") or part.get("key") or cells.NOTHING), language)
-
-
-def part_q(part: Document) -> float | None:
-    """What is left of a part's effect once all parts were looked at."""
-    q: float | None = part.get("q", part["effect"].get("q"))
-    return q
 
 
 def attributed_roi(readout: Document, language: str) -> str:
@@ -227,21 +195,9 @@ def groups(readout: Document, language: str) -> str:
     return f"{told} {met}"
 
 
-def decisive(readout: Document) -> tuple[str, Document] | None:
-    """The metric the verdict rests on."""
-    effects = readout.get("incremental") or {}
-    return next(((name, effects[name]) for name in _DECISIVE if name in effects), None)
-
-
-def in_order(effects: Mapping[str, Document]) -> list[tuple[str, Document]]:
-    """The metrics from what decides to what explains."""
-    known = [name for name in cells.METRICS if name in effects]
-    return [(name, effects[name]) for name in (*known, *(name for name in effects if name not in known))]
-
-
 def limits(readout: Document, currency: str, language: str) -> Iterator[str]:
     """What one must know to believe the figures as far as they go, and no further."""
-    found = decisive(readout)
+    found = reading.decisive(readout)
     if found is None:
         return
     name, effect = found
@@ -289,7 +245,7 @@ def limits(readout: Document, currency: str, language: str) -> Iterator[str]:
 
 def welch(readout: Document, currency: str, language: str) -> str:
     """What the usual test would have said: for comparison only."""
-    found = decisive(readout)
+    found = reading.decisive(readout)
     if found is None or found[1].get("welch_low") is None:
         return ""
     name, effect = found
@@ -304,7 +260,7 @@ def welch(readout: Document, currency: str, language: str) -> str:
 
 def small_holdout(readout: Document, language: str) -> str:
     """The warning of few held-out buyers, where there is an interval to warn of."""
-    found = decisive(readout)
+    found = reading.decisive(readout)
     if found is None or not found[1].get("small_holdout") or found[1].get("difference") is None:
         return ""
     return say(language, "Small holdout (under {n} buyers): wide intervals.", n=SMALL_HOLDOUT).rstrip(".")

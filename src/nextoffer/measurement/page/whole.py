@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 
-from nextoffer.measurement import cells, sentences
+from nextoffer.measurement import cells, reading, sentences
 from nextoffer.measurement.page.experiments import experiment, verdict_card
 from nextoffer.measurement.page.markup import Child, Html, el
 from nextoffer.measurement.page.tables import sheet_section
-from nextoffer.measurement.sentences import Document
+from nextoffer.measurement.reading import Document
 from nextoffer.measurement.sheet import Sheet
 from nextoffer.texts import say, say_many, text
 
@@ -65,7 +65,7 @@ def _page(
     document: Document, sheets: Sequence[Sheet], language: str, made_at: datetime | None, thrift: _Thrift
 ) -> str:
     currency = document["currency"]
-    named = list(enumerate(sentences.readouts(document), 1))
+    named = list(enumerate(reading.readouts(document), 1))
     title, meta = say(language, "Did the offers pay?"), _meta(document, made_at, language)
     body: list[Child] = [
         el(
