@@ -23,6 +23,7 @@ class Server:
 
     folder: Path
     port: int
+    options: str
 
     def url(self, database: str) -> str:
         """The `store` of a ledger in that database."""
@@ -36,6 +37,15 @@ class Server:
     def drop(self, database: str) -> None:
         """Remove a database, whoever is still connected to it."""
         self.run(f'DROP DATABASE "{database}" WITH (FORCE)')
+
+    def start(self) -> None:
+        """Start it, or start it again."""
+        log = str(self.folder / "log")
+        _run("pg_ctl", "-D", str(self.folder / "data"), "-o", self.options, "-l", log, "-w", "start")
+
+    def stop(self) -> None:
+        """End it at once, as a crash would; it recovers what was committed when it starts again."""
+        _run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
 
     def run(self, statement: str) -> None:
         """Run one statement in the database `postgres`."""
@@ -76,11 +86,12 @@ def server(durable: bool = False, settings: Sequence[str] = ()) -> Iterator[Serv
         # names sort as the language has it, not byte by byte, as on most servers
         locale = ("--locale-provider=icu", "--icu-locale=en", "--locale=C.UTF-8", "--encoding=UTF8")
         _run("initdb", "-D", str(data), "-U", "ledger", "--auth=trust", "--no-sync", *locale)
-        _run("pg_ctl", "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start")
+        one = Server(folder, port, options)
+        one.start()
         try:
-            yield Server(folder, port)
+            yield one
         finally:
-            _run("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
+            one.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -105,15 +105,18 @@ def _percent(text: str) -> str:
 @contextmanager
 def glancing(engine: Engine) -> Iterator[Statements]:
     """Statements outside any transaction: each sees the newest commit, and PostgreSQL is asked only once."""
+    refused, on_server = engine.dialect.loaded_dbapi.Error, engine.dialect.name == "postgresql"
     with explained(engine.url):
-        pooled = engine.raw_connection()
+        try:
+            pooled = engine.raw_connection()
+        except refused as error:
+            raise DBAPIError(None, None, error) from error
         driver: Any = pooled.driver_connection
-        on_server = engine.dialect.name == "postgresql"
         try:
             if on_server:
                 driver.autocommit = True
             yield Statements(driver.cursor(), engine)
-        except (DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
+        except (DBAPIError, refused) as error:
             pooled.invalidate()
             raise error if isinstance(error, DBAPIError) else DBAPIError(None, None, error) from error
         finally:

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, tzinfo
-from operator import itemgetter
-from typing import Any
 
 import orjson
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, Table, and_, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Engine, Table, and_, func, select
 
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools, Ints
@@ -104,7 +101,7 @@ class Ledger:
             return 0
         rows = [schema.decision_row(decision) for decision in decisions]
         with database.writing(self._engine) as connection:
-            return len(self._insert_new(connection, schema.decisions, rows))
+            return len(queries.add(connection, schema.decisions, rows))
 
     def record_events(self, events: Sequence[Event]) -> tuple[int, int, tuple[str, ...]]:
         """Write events, the orders they carry and the visitors they name, once each, in one transaction.
@@ -121,12 +118,12 @@ class Ledger:
             first.setdefault(event.event_id, event)
         rows = [schema.event_row(event) for event in first.values()]
         with database.writing(self._engine) as connection:
-            new = self._insert_new(connection, schema.events, rows)
+            new = queries.add(connection, schema.events, rows)
             # an event that was there before brought its order, and who it was, with it then
             fresh = [event for name, event in first.items() if name in new]
             orders = [schema.order_row(event.order) for event in fresh if event.order is not None]
-            self._insert_all(connection, schema.orders, sorted(orders, key=itemgetter("order_id")))
-            self._insert_all(connection, schema.identities, identities.links(fresh))
+            queries.add(connection, schema.orders, orders)
+            queries.add(connection, schema.identities, identities.links(fresh))
         duplicates = queries.repeated([event.event_id for event in events], new)
         return len(events) - len(duplicates), len(duplicates), duplicates
 
@@ -136,27 +133,9 @@ class Ledger:
             return 0, 0, ()
         rows = [schema.order_row(order) for order in orders]
         with database.writing(self._engine) as connection:
-            new = self._insert_new(connection, schema.orders, rows)
+            new = queries.add(connection, schema.orders, rows)
         duplicates = queries.repeated([order.order_id for order in orders], new)
         return len(orders) - len(duplicates), len(duplicates), duplicates
-
-    def _insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
-        """An insert that leaves rows alone whose key is there already."""
-        return queries.insert(self._engine.dialect, table).on_conflict_do_nothing()
-
-    def _insert_all(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
-        """Insert rows, in the order given, that are not there already; there may be none."""
-        if rows:
-            connection.execute(self._insert(table), rows)
-
-    def _insert_new(self, connection: Connection, table: Table, rows: list[dict[str, Any]]) -> set[str]:
-        """Insert rows and return the keys of those that were not there before.
-
-        In the order of their keys, so that two writers of the same rows never wait for each other in a ring.
-        """
-        (key,) = table.primary_key.columns
-        rows = sorted(rows, key=lambda row: str(row[key.name]))
-        return set(connection.execute(self._insert(table).returning(key), rows).scalars())
 
     # -- questions about a few units
 

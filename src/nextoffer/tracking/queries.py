@@ -37,6 +37,32 @@ def insert(dialect: Dialect, table: Table) -> sqlite.Insert | postgresql.Insert:
     return postgresql.insert(table) if dialect.name == "postgresql" else sqlite.insert(table)
 
 
+def add(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> set[str]:
+    """Insert rows whose keys are not there already, all in one statement: the keys of the new ones.
+
+    The key is the first column of the table's. In the order of the keys, so that two writers of the same rows never
+    wait for each other in a ring.
+    """
+    if not rows:
+        return set()
+    keys = table.primary_key.columns.keys()
+    rows = sorted(rows, key=lambda row: [str(row[name]) for name in keys])
+    if connection.dialect.name != "postgresql":
+        new = insert(connection.dialect, table).on_conflict_do_nothing().returning(table.c[keys[0]])
+        return set(connection.execute(new, rows).scalars())
+    # A column is one array: as rows, the driver would read a statement of thousands of parameters each time.
+    names = list(rows[0])
+    kinds = {name: "bigint" if table.c[name].type.python_type is int else "varchar" for name in names}
+    arrays = ", ".join(f"CAST(%({name})s AS {kind}[])" for name, kind in kinds.items())
+    columns = ", ".join(f'"{name}"' for name in names)
+    text = (
+        f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({arrays}) "
+        f"ON CONFLICT DO NOTHING RETURNING {keys[0]}"
+    )
+    values = {name: [row[name] for row in rows] for name in names}
+    return set(connection.exec_driver_sql(text, values).scalars())
+
+
 def chunks(units: Sequence[str]) -> Iterator[Sequence[str]]:
     """The units in parts that fit one query."""
     return (units[first : first + CHUNK] for first in range(0, len(units), CHUNK))
