@@ -145,7 +145,7 @@ def _parts(
         for part in parts
         for effect in (part["effect"],)
     ]
-    head = (text("verdict"), text("difference"), text("95 % interval"), text("p"), text("q"))
+    head = (text("verdict"), text("difference"), text("interval"), text("p"), text("q"))
     names = ("", *(say(language, name) for name in head))
     yield _Wide(title, names, tuple(rows), frozenset(range(2, 6)))
     yield Text(say(language, sentences.ABOUT_Q), "bright_black")

@@ -147,7 +147,7 @@ def too_little(effect: Document, language: str) -> str:
 FAMILIES = {"segments": text("By segment: {metric}"), "kinds": text("By kind of offer: {metric}")}
 ABOUT_Q = text(
     "q is the share of false finds to expect among those at least this clear: many parts were looked at, so some "
-    "look good by chance. Trust those with q of 5% or less."
+    "look good by chance. Trust those with q of 5% or less; the intervals allow for it."
 )
 
 

@@ -98,7 +98,7 @@ def _relative_chart(effects: Mapping[str, Document], language: str) -> Html | No
 
 def _legend(language: str) -> str:
     told = text(
-        "The line is the 95% interval, dashed: no effect. ▲ more, ▼ less, ○ not shown; an arrow: the line goes on."
+        "The line is the interval, dashed: no effect. ▲ more, ▼ less, ○ not shown; an arrow: the line goes on."
     )
     return say(language, told)
 
@@ -149,7 +149,7 @@ def _parts_chart(metric: str, parts: Sequence[Document], currency: str, language
 
 
 def _parts_table(metric: str, parts: Sequence[Document], currency: str, language: str) -> Html:
-    head = (text("difference"), text("95 % interval"), text("p"), text("q"), text("treated"), text("holdout"))
+    head = (text("difference"), text("interval"), text("p"), text("q"), text("treated"), text("holdout"))
     rows = [
         (
             sentences.part_name(part, language),
