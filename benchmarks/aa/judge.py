@@ -165,14 +165,26 @@ def _sign(limits: tuple[float, float]) -> float:
 
 
 def repeated(
-    judge: Callable[[Sequence[int]], Any], key: Sequence[int], reps: int, workers: int
+    judge: Callable[[Sequence[int]], Any],
+    key: Sequence[int],
+    reps: int,
+    workers: int,
+    told: Callable[[int], object] | None = None,
 ) -> dict[str, Floats]:
-    """(reps,) columns of what `judge` says, by name; repetition r has the seed (*key, r)."""
+    """(reps,) columns of what `judge` says, by name; repetition r has the seed (*key, r).
+
+    `told` is called with the number of repetitions done, now and then.
+    """
     from joblib import Parallel, delayed
 
     ends = np.linspace(0, reps, min(reps, CHUNKS) + 1).astype(int).tolist()
     chunk = partial(_chunk, judge, tuple(key))
-    parts = Parallel(n_jobs=workers)(delayed(chunk)(start, end) for start, end in pairwise(ends))
+    asked = (delayed(chunk)(start, end) for start, end in pairwise(ends))
+    parts = []
+    for part, end in zip(Parallel(n_jobs=workers, return_as="generator")(asked), ends[1:], strict=True):
+        parts.append(part)
+        if told is not None:
+            told(end)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

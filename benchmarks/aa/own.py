@@ -11,6 +11,7 @@ import numpy as np
 from benchmarks.aa.judge import Judge, repeated
 from benchmarks.aa.lines import share, share_of
 from benchmarks.aa.worlds import Floats, Pool
+from benchmarks.quality.lines import say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +56,8 @@ def own_figures(own: Own) -> dict[str, Any]:
     if not spend.any():
         raise BadSpendError(f"{own.path.name}: every value of {own.column!r} is 0: nobody bought anything")
     judge = Judge(Pool.of(spend, own.holdout_share, before), LIFT, own.n_permutations, tea=False)
-    return _figures(repeated(judge, (7,), own.reps, own.workers), spend, n_holdout, own)
+    found = repeated(judge, (7,), own.reps, own.workers, lambda done: say(f"{done:,} of {own.reps:,} runs"))
+    return _figures(found, spend, n_holdout, own)
 
 
 def _figures(found: dict[str, Floats], spend: Floats, n_holdout: int, own: Own) -> dict[str, Any]:
