@@ -1,6 +1,6 @@
 """The SQL that counts what each customer did in a window; its columns are the measures of `counting`."""
 
-from nextoffer.measurement.outcomes import BELOW
+from nextoffer.measurement.observing import BELOW
 
 # A part of an order has the order's points and code.
 OF_CATEGORY = f"""
@@ -30,10 +30,11 @@ WITH bought AS (
             AND ordered_at >= $start AND ordered_at < $end) AS promo_orders
     FROM {orders} GROUP BY customer_id
 ), scored AS (
-    SELECT customer_id, kind, CAST(score AS DECIMAL(12,3)) AS score,
+    SELECT customer_id, kind, TRY_CAST(score AS DECIMAL(12,3)) AS score,
         CAST(COALESCE(map(CAST($aspects AS VARCHAR[]), CAST($weights AS DECIMAL(12,3)[]))[aspect], 1)
             AS DECIMAL(12,3)) AS weight
-    FROM surveys WHERE answered_at >= $start AND answered_at < $end
+    FROM surveys
+    WHERE answered_at >= $start AND answered_at < $end AND TRY_CAST(score AS DECIMAL(12,3)) IS NOT NULL
 ), asked AS (
     SELECT customer_id,
         COUNT(*) FILTER (WHERE kind = 'review') AS reviews,
@@ -64,7 +65,7 @@ WITH bought AS (
             AND e.customer_id IS NOT NULL AS is_customer
     FROM everybody AS e
     FULL JOIN asked AS a ON a.customer_id IS NOT DISTINCT FROM e.customer_id
-    LEFT JOIN segments AS s ON s.customer_id = e.customer_id
+    LEFT JOIN segments AS s ON s.customer_id = COALESCE(e.customer_id, a.customer_id)
     LEFT JOIN invitations AS i ON i.customer_id = e.customer_id
     LEFT JOIN given AS g ON g.customer_id = e.customer_id
 ), flagged AS (

@@ -118,11 +118,12 @@ def _scale(counted: Counted) -> tuple[Said, ...]:
 
 
 _KEPT = """
-SELECT a.kind, a.aspect, s.segment, CAST(a.score AS DECIMAL(12,3)) AS score, a.answered_at,
+SELECT a.kind, a.aspect, s.segment, TRY_CAST(a.score AS DECIMAL(12,3)) AS score, a.answered_at,
     CAST(COALESCE(map(CAST($aspects AS VARCHAR[]), CAST($weights AS DECIMAL(12,3)[]))[a.aspect], 1)
         AS DECIMAL(12,3)) AS weight
 FROM surveys AS a LEFT JOIN segments AS s ON s.customer_id = a.customer_id
-WHERE a.answered_at >= $start AND a.answered_at < $end AND ($segment IS NULL OR s.segment = $segment)
+WHERE a.answered_at >= $start AND a.answered_at < $end
+    AND TRY_CAST(a.score AS DECIMAL(12,3)) IS NOT NULL AND ($segment IS NULL OR s.segment = $segment)
 """
 _ANSWERS = f"""
 WITH kept AS ({_KEPT}), parts AS ({{parts}})
