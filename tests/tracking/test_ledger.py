@@ -12,14 +12,16 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pyarrow as pa
 import pytest
 
 from benchmarks import postgres
 from nextoffer.config import Experiment
 from nextoffer.errors import LedgerError
+from nextoffer.tracking import columns
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.ledger import Ledger, open_ledger
-from nextoffer.tracking.schema import SCHEMA_VERSION, Decision, Event, Order
+from nextoffer.tracking.schema import SCHEMA_VERSION, Decision, Event, Order, to_json
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LONDON = ZoneInfo("Europe/London")
@@ -181,6 +183,59 @@ def test_rows_come_in_the_order_of_their_bytes_whatever_the_databases_language(l
     assert ledger.assignments(Experiment())["unit_id"].to_pylist() == expected
     assert ledger.orders()["order_id"].to_pylist() == expected
     assert [d.unit_id for d in ledger.decisions_of_run("c", date(2026, 3, 10))] == expected
+
+
+def test_many_stretches_of_a_table_make_one_with_every_row_as_it_was_told(ledger: Ledger) -> None:
+    odd = ['"', "\\", "\n", "\u2028", "ж", "😀", "", "a,b", "null", "x" * 3_000]
+    made = [
+        sent(
+            f"d{number * 7919 % 12_000:05d}",
+            f"u{odd[number % 10]}{number}",
+            NOON + timedelta(seconds=number % 977),
+            campaign=odd[number % 10] if number % 3 else None,
+            slate=[{"text": odd[number % 10]}],
+        )
+        for number in range(12_000)
+    ]
+    assert ledger.record_decisions(made) == 12_000
+
+    table = ledger.decisions()
+
+    expected = sorted(made, key=lambda one: (one.at, one.decision_id))
+    for name in ("decision_id", "unit_id", "campaign"):
+        assert table[name].to_pylist() == [getattr(one, name) for one in expected]
+    assert table["slate"].to_pylist() == [to_json(one.slate) for one in expected]
+    assert table["at"].to_pylist() == [one.at.replace(tzinfo=None) for one in expected]
+    until = NOON + timedelta(seconds=500)
+    some = ledger.decisions(NOON, until, only=("unit_id",))
+    assert some.column_names == ["unit_id"]
+    assert some["unit_id"].to_pylist() == [one.unit_id for one in expected if one.at < until]
+    with ledger.stream("decisions", NOON, until, only=("unit_id",)) as reader:
+        assert sorted(reader.read_all()["unit_id"].to_pylist()) == sorted(some["unit_id"].to_pylist())
+
+
+def test_a_reader_sees_nothing_that_was_written_after_it_began(ledger: Ledger) -> None:
+    ledger.record_decisions([sent(f"d{number}", slate=["x" * 900]) for number in range(9_000)])
+
+    with ledger.stream("decisions", only=("decision_id",)) as reader:
+        first = reader.read_next_batch().num_rows
+        ledger.record_decisions([sent(f"late{number}", slate=["x" * 900]) for number in range(3_000)])
+        rest = reader.read_all().num_rows
+
+    assert 0 < first < first + rest == 9_000
+
+
+def test_texts_too_long_for_one_array_are_sorted_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "_LARGE", 0)
+    monkeypatch.setattr(columns, "_ROWS", 3)
+    table = pa.table(
+        {"text": pa.chunked_array([["d", "a"], ["c", None, "b", "e"]]), "key": [4, 1, 3, 0, 2, 5]}
+    )
+
+    ordered = columns.in_order(table, ["key"])
+
+    assert ordered["text"].to_pylist() == [None, "a", "b", "c", "d", "e"]
+    assert ordered.schema == table.schema
 
 
 def test_a_window_is_half_open(ledger: Ledger) -> None:
