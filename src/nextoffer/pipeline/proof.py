@@ -115,9 +115,8 @@ def measure_shop(
     SourceError : the shop's history cannot be read
     """
     progress("ledger")
-    drawn = list(_drawn(settings, ledger))
-    first = pc.min(drawn[0].table["assigned_at"]).as_py().replace(tzinfo=UTC)
-    window = Window(start or first, end)
+    drawn = list(_drawn(settings, ledger, end))
+    window = Window(start or _first_of(drawn[0].table), end)
     questions = [_question(settings, one, window, filter) for one in drawn]
     with workspace(settings) as folder:
         progress("orders")
@@ -148,8 +147,8 @@ class Drawn:
         return self.table.append_column("experiment", name).append_column("version", version)
 
 
-def _drawn(settings: Settings, ledger: Ledger) -> Iterator[Drawn]:
-    """The permanent holdout, then every configured experiment that has begun."""
+def _drawn(settings: Settings, ledger: Ledger, end: datetime) -> Iterator[Drawn]:
+    """The permanent holdout, then every configured experiment that had begun by then."""
     holdout = Drawn(settings.experiment, ledger.assignments(settings.experiment))
     if len(holdout.table) == 0:
         raise MeasurementError(
@@ -160,8 +159,14 @@ def _drawn(settings: Settings, ledger: Ledger) -> Iterator[Drawn]:
     for name, trial in sorted(settings.experiments.items()):
         study = Study(name, trial)
         table = ledger.assignments(study)
-        if len(table):
+        if len(table) and _first_of(table) < end:
             yield Drawn(study, table)
+
+
+def _first_of(assignments: pa.Table) -> datetime:
+    """When the first unit was assigned."""
+    first: datetime = pc.min(assignments["assigned_at"]).as_py().replace(tzinfo=UTC)
+    return first
 
 
 def _question(settings: Settings, drawn: Drawn, window: Window, filter: Filter) -> Question:
