@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,24 @@ def luminance(colour: str) -> float:
     parts = [int(colour[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_the_style_is_sound() -> None:
+    style = resources.files("nextoffer.measurement.page").joinpath("style.css").read_text()
+    flat = re.sub(r"@media[^{]*\{((?:[^{}]*\{[^{}]*\})*)\s*\}", r"\1", style)
+
+    assert style.count("{") == style.count("}")
+    assert re.fullmatch(r"(?:\s*[^{};]+\{[^{}]*\})*\s*", flat)
+
+
+@pytest.mark.parametrize(("size", "scale"), [(0.001, "+0.001"), (5.0, "+10"), (400.0, "+400")])
+def test_an_axis_is_written_in_plain_figures(size: float, scale: str) -> None:
+    segments = [{"key": "a", "name": "a", "effect": effect(size=(size, size / 2, 2 * size)), "q": 0.1}]
+
+    html = page(document(readout(segments=segments)), ())
+
+    assert f">{scale}<" in html
+    assert re.findall(r">[+−][^<]*e[^<]*<", html) == []
 
 
 def test_a_sum_of_the_others_is_no_bar_beside_them() -> None:

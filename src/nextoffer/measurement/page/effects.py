@@ -145,7 +145,7 @@ def _parts_chart(metric: str, parts: Sequence[Document], currency: str, language
         metric=cells.metric_name(metric, language),
         currency=currency,
     )
-    return charts.effects(tuple(spans), "; ".join(told), f"{caption} {_legend(language)}", "+,", language)
+    return charts.effects(tuple(spans), "; ".join(told), f"{caption} {_legend(language)}", "+,f", language)
 
 
 def _parts_table(metric: str, parts: Sequence[Document], currency: str, language: str) -> Html:
