@@ -214,8 +214,10 @@ def _events() -> Json:
     return _operation(
         "browser",
         "Report what happened",
-        f"At most {wire.MAX_EVENTS} events, each counted once however often it is sent. Purchases and "
-        "redemptions need a server key. What is bought is not offered again.",
+        f"At most {wire.MAX_EVENTS} events in one transaction, each counted once however often it is sent; late and "
+        "unordered ones too, but none from the future. An event with both ids links the visitor to the customer. A "
+        "`refund`, or a purchase of negative quantities, is a return. Purchases and redemptions need a server key. "
+        "What is bought is not offered again.",
         (answers.EventsModel, answers.EVENTS_ANSWER_EXAMPLE),
         [400, 401, 413, 422, 503],
         parameters=[TOKEN],
