@@ -149,7 +149,7 @@ def by_hand(
     }
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 2**31), only=st.sampled_from([None, "new"]))
 def test_every_measure_is_what_one_finds_customer_by_customer(seed: int, only: str | None) -> None:
     rows = drawn(seed)
@@ -160,7 +160,7 @@ def test_every_measure_is_what_one_finds_customer_by_customer(seed: int, only: s
     assert {name: got[name] for name in expected} == pytest.approx(expected)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_the_order_of_the_lines_never_changes_a_figure(seed: int) -> None:
     lines, people, surveys, segments = drawn(seed)
@@ -172,7 +172,7 @@ def test_the_order_of_the_lines_never_changes_a_figure(seed: int) -> None:
         assert cohorts(one, window()) == cohorts(other, window())
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_segments_and_those_without_one_add_up_to_the_shop(seed: int) -> None:
     with shop(*drawn(seed)) as records:
@@ -183,7 +183,7 @@ def test_segments_and_those_without_one_add_up_to_the_shop(seed: int) -> None:
             assert sum(part[name] for part in parts) == whole, name
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_cohorts_are_what_one_finds_customer_by_customer(seed: int) -> None:
     lines, *rest = drawn(seed)

@@ -69,9 +69,9 @@ def joining(
 ) -> Sheet:
     """What members bought in the `days` before and after they joined, and what others did on the same days.
 
-    Members who joined in the window and whose days after are over at its end; the day of joining counts on
-    neither side, as one often joins at the till. Others never joined. Both were customers before the window
-    before began. Days are the shop's.
+    Members whose days after ended in the window; who joined later is left out and counted. The day of joining counts
+    on neither side, as one often joins at the till. Others never joined. Both were customers before the days before
+    began. Days are the shop's.
     """
     terms, filter = terms or Terms(), filter or Filter()
     found = joined(records, window, days, terms, filter)
@@ -202,7 +202,8 @@ WITH began AS (
     SELECT customer_id, MIN(day) + $days + 1 AS since FROM sold_on WHERE orders > 0 GROUP BY customer_id
 )
 SELECT b.customer_id, b.since, {_DAY.format("p.joined_at")} AS joined_on, NULLIF(p.programme, '') AS programme,
-    p.joined_at >= $start AND p.joined_at < $end AND p.programme <> '' AS is_joiner
+    p.joined_at < $end AND p.programme <> ''
+        AND {_DAY.format("p.joined_at")} + $days >= {_DAY.format("CAST($start AS TIMESTAMP)")} AS is_joiner
 FROM began AS b FULL JOIN people AS p ON p.customer_id = b.customer_id
 """,
     f"""
