@@ -28,6 +28,7 @@ from nextoffer.simulation import Shop, ShopSettings
 from nextoffer.simulation.households import households
 
 WORLD_SEED = 11
+BOUGHT = ("orders", "revenue", "margin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,9 @@ def replicate(
         shop = Shop(settings, WORLD_SEED, WORLD_SEED)
         shop.write_history(Path(folder) / "shop")
         everybody = known(shop)
-        first = live(
-            shop.fork(lucks[0]), None, everybody, weeks=0, run_out=4
-        )  # what comes back comes by then
-        start = Start(shop, everybody, lived_before(shop, first))
+        # What comes back of the orders of the history is drawn already, and comes within four weeks.
+        soon = live(shop.fork(), None, everybody, weeks=0, run_out=4)
+        start = Start(shop, everybody, lived_before(shop, soon))
         return [_replication(world, start, luck, salts) for luck in lucks]
 
 
@@ -121,14 +121,15 @@ def _replication(world: World, start: Start, luck: int, salts: int) -> Replicati
     if world.no_effect:
         idle = lived(world.policy, effect=0.0)
         changed = int(sum((getattr(idle, name) != getattr(without, name)).sum() for name in BOUGHT))
+        rare = [
+            f"no effect {luck} {salt}" for salt in range(2 * salts)
+        ]  # wins are, so there are twice as many
+        groups = {name: assigned(name, units, "C") for name in rare}
         readings["no effect"] = tuple(
             _read(start, idle.where(treated, without), without, treated, name)
             for name, treated in groups.items()
         )
     return Replication(luck, readings, changed)
-
-
-BOUGHT = ("orders", "revenue", "margin")
 
 
 def _read(

@@ -209,8 +209,8 @@ def canonical(parts: list[pa.Table]) -> pa.Table:
 
 @pytest.mark.slow
 def test_measured_uplift_covers_the_truth_where_mail_goes_to_good_customers() -> None:
-    """100 luck seeds, three salts each, all bounds three Monte-Carlo errors wider than what is asked."""
-    found = replicate(WORLDS["past policy"], 3_000, 600, range(1, 101), 3)
+    """60 luck seeds, three salts each, all bounds three Monte-Carlo errors wider than what is asked."""
+    found = replicate(WORLDS["past policy"], 3_000, 600, range(1, 61), 3)
     looks = {look: summary([one.readings[look] for one in found]) for look in ("past policy", "no effect")}
 
     assert sum(one.changed for one in found) == 0
@@ -225,7 +225,7 @@ def test_measured_uplift_covers_the_truth_where_mail_goes_to_good_customers() ->
 
 @pytest.mark.slow
 def test_households_must_not_be_split_where_one_buys_for_two() -> None:
-    found = replicate(WORLDS["pairs"], 3_000, 600, range(1, 41), 3)
+    found = replicate(WORLDS["pairs"], 3_000, 600, range(1, 25), 3)
     looks = {name: summary([one.readings[name] for one in found]) for name in ("pairs", "pairs, by customer")}
     passed = gates({"pairs, by customer": looks["pairs, by customer"]}, 0)
     share, error = looks["pairs"]["profit, CUPED"]["coverage"]
