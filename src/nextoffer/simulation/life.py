@@ -187,10 +187,7 @@ def advance(
     state.lives[returned] += 1
     state.status[ordered] = ACTIVE
     state.status[lapsed], state.since[lapsed] = LAPSED, week
-    state.fatigue *= np.float32(FATIGUE_KEPT)
-    if response is not None:
-        state.fatigue[response.row] += response.opened
-        state.subscribed[response.row[response.unsubscribed]] = False
+    _tire(state, response)
     together = world.settings.interference
     return Week(
         buyers=buyers,
@@ -206,6 +203,14 @@ def advance(
         passes=passes,
         account=buyers_for(customers, state, buyers, joining[buyers]) if together else buyers,
     )
+
+
+def _tire(state: State, response: Response | None) -> None:
+    """Messages opened this week tire, those of earlier weeks less and less; some customers have had enough."""
+    state.fatigue *= np.float32(FATIGUE_KEPT)
+    if response is not None:
+        state.fatigue[response.row] += response.opened
+        state.subscribed[response.row[response.unsubscribed]] = False
 
 
 def settles(state: State, week: int, natural: Bools) -> Bools:
