@@ -117,10 +117,10 @@ def test_a_doubled_spend_is_found_and_covered_and_nothing_seldom_claimed() -> No
 
 
 def test_looking_twenty_times_as_if_once_claims_more_than_looking_as_planned() -> None:
-    found = repeated(Peeker.of(0.0, 199), (3,), 12, 1)
+    found = repeated(Peeker.of((150, 150), 0.0, 199), (3,), 12, 1)
     assert found["unplanned_welch"].mean() > found["planned"].mean()
     assert (found["planned"] >= 0).all()
-    assert repeated(Peeker.of(3.0, 499), (3,), 1, 1)["planned"].all()
+    assert repeated(Peeker.of((150, 150), 3.0, 499), (3,), 1, 1)["planned"].all()
 
 
 def test_a_share_has_the_standard_error_of_a_share_and_leaves_out_what_was_not_asked() -> None:
