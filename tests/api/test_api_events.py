@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.event import listen
 
 from nextoffer.api import answers
 from nextoffer.api.security import sign_customer_token
@@ -162,3 +163,56 @@ def test_what_is_acknowledged_is_in_the_ledger_on_disk(make_world, tmp_path):
     assert on_disk.assignments(world.settings.experiment).column("unit_id").to_pylist() == ["17850"]
     on_disk.close()
     world.ledger.close()
+
+
+def test_a_thousand_events_are_one_transaction(make_world, tmp_path):
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    world, begun = make_world(ledger=ledger), []
+    listen(ledger.engine, "begin", lambda connection: begun.append(connection))
+
+    answer = world.post("/v1/events", [event(f"e{n}", customer_id=f"c{n % 7}") for n in range(1_000)])
+
+    assert answer.json() == {"accepted": 1_000, "duplicates": 0, "rejected": []}
+    assert len(begun) == 1
+    assert ledger.events().num_rows == 1_000
+    assert set(ledger.events()["received_at"].to_pylist()) == {world.now.replace(tzinfo=None)}
+    assert ledger.identities().num_rows == 7
+    ledger.close()
+
+
+def test_an_event_from_the_future_is_refused_and_a_late_one_is_taken(world):
+    ahead = (world.now + timedelta(minutes=11)).isoformat()
+    sent = [event("e1") | {"occurred_at": ahead}, event("e2") | {"occurred_at": "2020-01-01T00:00:00Z"}]
+
+    body = world.post("/v1/events", sent).json()
+
+    assert body["accepted"] == 1
+    assert [(fault["index"], fault["field"]) for fault in body["rejected"]] == [(0, "occurred_at")]
+
+
+def test_a_refund_of_a_known_order_is_counted_beside_it(make_world, tmp_path):
+    ledger = open_ledger(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    world = make_world(ledger=ledger)
+    back = purchase("o1") | {"event_id": "r1", "event_type": "refund"}
+
+    assert [world.post("/v1/events", [sent]).json()["accepted"] for sent in (purchase("o1"), back, back)] == [
+        1,
+        1,
+        0,
+    ]
+    assert [(row["order_id"], row["revenue"], row["returns_of"]) for row in ledger.orders().to_pylist()] == [
+        ("o1", 510, None),
+        ("o1:return:r1", -510, "o1"),
+    ]
+    ledger.close()
+
+
+def test_what_a_visitor_saw_is_news_of_the_customer_only_if_the_shops_server_says_so(world):
+    world.post("/v1/events", [event("e1", visitor_id="v1")])
+    both = {"customer_id": "17850", "visitor_id": "v1"}
+    token = sign_customer_token("17850", world.signing_key, world.now + timedelta(minutes=5))
+
+    world.post("/v1/recommend", both)
+    world.post("/v1/recommend", both, "client", headers={"X-Customer-Token": token})
+
+    assert [[product for product, *_ in asked.seen] for asked in world.bundle.requests] == [["22423"], []]
