@@ -51,16 +51,20 @@ def order(number: int, customer: str | None, at: float, revenue: int, cost: int 
     }
 
 
+DAYS = st.sampled_from([-17, -10, -7, 0, 7, 14, 21, 28])  # so that moments often fall on the ends of windows
+
+
 @st.composite
 def shops(draw: st.DrawFn) -> tuple[dict[str, tuple[str, int]], list[dict[str, Any]]]:
     groups = {
-        unit: (draw(st.sampled_from(["treated", "holdout"])), draw(st.integers(-20, 30)))
+        unit: (draw(st.sampled_from(["treated", "holdout"])), draw(DAYS))
         for unit in draw(st.lists(st.sampled_from(UNITS), unique=True))
     }
     drawn = draw(
         st.lists(
-            st.tuples(st.sampled_from([*UNITS, None]), st.integers(-40, 40), st.integers(-50, 900)),
-            max_size=25,
+            st.tuples(st.sampled_from([*UNITS, None]), DAYS, st.integers(-50, 900)),
+            min_size=10,
+            max_size=40,
         )
     )
     return groups, [order(number, *row) for number, row in enumerate(drawn)]
