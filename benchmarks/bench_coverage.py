@@ -121,7 +121,11 @@ def gates(figures: Mapping[str, Figures], changed: int) -> dict[str, bool]:
     for look in COVERING:
         for metric in METRICS if look in figures else ():
             share, told = _told(figures[look][metric]["coverage"])
-            found[f"{look}: {metric} covers the truth in {told}, asked 92–97.5 %"] = low <= share <= high
+            slack = figures[look][metric]["coverage"][1] if look in FEWER else 0.0
+            asked = "92–97.5 %, give or take that error" if look in FEWER else "92–97.5 %"
+            found[f"{look}: {metric} covers the truth in {told}, asked {asked}"] = (
+                low - slack <= share <= high + slack
+            )
     for metric in METRICS if "no effect" in figures else ():
         share, told = _told(figures["no effect"][metric]["wins"])
         found[f"no effect: {metric} wins falsely in {told}, asked ≤ 3.5 %"] = share <= FALSE_WINS
