@@ -259,19 +259,20 @@ def test_only_who_was_offered_something_or_would_have_been_is_triggered_by_kind(
         for unit in UNITS
     ]
     decisions = [
-        {"decision_id": "1", "unit_id": "ann", "slate": [offer("for_you"), offer("win_back")]},
+        {"decision_id": "1", "unit_id": "ann", "slate": [offer("for_you"), offer("win_back")], "at": 0.2},
         {"decision_id": "2", "unit_id": "bob", "slate": []},
         {"decision_id": "3", "unit_id": "cat", "at": 40},
         {"decision_id": "4", "unit_id": "dan", "group": "holdout", "slate": [offer("win_back")], "at": 0.5},
-        {"decision_id": "5", "unit_id": "eve", "group": "holdout", "withheld_by": "other:1"},
+        # held back whole by another experiment: exposed to this one all the same, but not on the first day
+        {"decision_id": "5", "unit_id": "bob", "group": "holdout", "withheld_by": "other:1", "at": 2},
     ]
     orders = [order(number, unit, 5, 100) for number, unit in enumerate(UNITS)]
 
     got = seen(PERMANENT, orders=shop_lines(orders), assignments=assigned(rows), decisions=decided(decisions))
 
-    assert (got.exposed(), got.exposed(early=True)) == ((1, 1), (0, 1))
-    assert got.triggered().sizes.tolist() == [[1, 0], [0, 1]]
-    assert got.triggered().strata == ("a", "d")
+    assert (got.exposed(), got.exposed(early=True)) == ((2, 1), (1, 1))
+    assert got.triggered().sizes.tolist() == [[1, 0], [1, 0], [0, 1]]
+    assert got.triggered().strata == ("a", "b", "d")
     assert got.triggered("win_back").treated.tolist() == [True, False]
     assert got.triggered("for_you").treated.tolist() == [True]
     assert got.triggered("renewal").sizes.sum() == 0
@@ -295,6 +296,7 @@ def test_a_trial_compares_its_own_offers_with_their_ghosts() -> None:
         {
             "decision_id": "4",
             "unit_id": "dan",
+            "campaign": "c",
             "group": "holdout",
             "withheld_by": "e:1",
             "slate": [offer("win_back")],

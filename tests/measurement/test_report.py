@@ -70,13 +70,14 @@ def shop(
     strata = np.where(np.arange(n) % 2 == 0, "loyal", "new").tolist()
     slates = [
         {
-            "decision_id": f"d{row}",
+            "decision_id": f"{name}{row}",
             "unit_id": units[row],
             "group": groups[row],
             "slate": SLATE,
-            "at": day(0.5),
+            "at": day(at),
         }
         for row in range(0, n, 3)
+        for name, at in (("a", -29.9), ("d", 0.5))  # on the day they were assigned, and in the window
     ]
     events = [
         {"event_id": f"m{row}", "unit_id": units[row], "type": "promotion-offered"} for row in range(met)

@@ -89,6 +89,7 @@ def check(
         "end": look.end,
         "kinds": list(look.kinds),
         "campaigns": list(look.campaigns),
+        "ends": look.ends or look.end,
     }
     meeting = _MEETING_TRIAL if look.window_days is not None else _MEETING_ANY
     n_treated, n_holdout, n_met, n_crossed = records.row(_GROUPS.format(meeting=meeting), asked)

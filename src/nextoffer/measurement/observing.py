@@ -23,24 +23,27 @@ CREATE OR REPLACE TEMP TABLE strata AS
 SELECT name, CAST(row_number() OVER (ORDER BY name) - 1 AS INTEGER) AS place
 FROM (SELECT DISTINCT COALESCE(stratum, '') AS name FROM assigned WHERE {OF_EXPERIMENT})
 """
-SHOWN_PERMANENT = 'o.withheld_by IS NULL AND o."group" = c."group"'
-SHOWN_TRIAL = """(c."group" = 'holdout' AND o.withheld_by = $key) OR (
-    c."group" = 'treated' AND o."group" = 'treated' AND o.withheld_by IS NULL
+# Whatever left the house or was held back; of the other group's decisions only a visitor's could be here.
+SHOWN_PERMANENT = 'o.withheld_by IS NOT NULL OR o."group" = c."group"'
+SHOWN_TRIAL = """(o."group" = 'treated' OR o.withheld_by IS NOT NULL)
     AND (len($kinds) = 0 OR list_contains($kinds, o.kind))
-    AND (len($campaigns) = 0 OR list_contains($campaigns, o.campaign)))"""
-# Exposure: a bit for each kind offered in the window (or kept back), and one for an offer within a day of assignment.
+    AND (len($campaigns) = 0 OR list_contains($campaigns, o.campaign))"""
+# Exposure: a bit for each kind offered in the window (or kept back), and $early bits above it another one for each
+# kind offered within a day of assignment, whenever that was: before offers can change who comes back, and for what.
 UNITS = """
 CREATE OR REPLACE TEMP TABLE units AS
 WITH chosen AS (
     SELECT unit_id, "group", COALESCE(stratum, '') AS name, assigned_at, {starts} AS starts, {ends} AS ends
     FROM assigned WHERE {chosen} AND NOT {open}
-), shown AS (
-    SELECT c.unit_id,
-        BIT_OR(1 << CAST(COALESCE(list_position($all_kinds, o.kind) - 1, len($all_kinds)) AS INTEGER))
-        | MAX(CASE WHEN o."at" < c.assigned_at + INTERVAL 1 DAY THEN $early ELSE 0 END) AS exposure
-    FROM chosen AS c JOIN offered AS o ON o.unit_id = c.unit_id AND o."at" >= c.starts AND o."at" < c.ends
+), told AS (
+    SELECT c.unit_id, o."at" >= c.starts AS now, o."at" < c.assigned_at + INTERVAL 1 DAY AS early,
+        1 << CAST(COALESCE(list_position($all_kinds, o.kind) - 1, len($all_kinds)) AS INTEGER) AS bit
+    FROM chosen AS c JOIN offered AS o ON o.unit_id = c.unit_id AND o."at" >= c.assigned_at AND o."at" < c.ends
     WHERE {shown}
-    GROUP BY c.unit_id
+), shown AS (
+    SELECT unit_id,
+        BIT_OR(CASE WHEN now THEN bit ELSE 0 END | CASE WHEN early THEN bit << $early ELSE 0 END) AS exposure
+    FROM told WHERE now OR early GROUP BY unit_id
 )
 SELECT c.unit_id, c."group" = 'treated' AS treated, s.place AS stratum,
     CAST(COALESCE(shown.exposure, 0) AS INTEGER) AS exposure, c.assigned_at, c.starts, c.ends

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -23,8 +22,7 @@ from nextoffer.measurement import observing
 from nextoffer.measurement.observing import BELOW as BELOW
 from nextoffer.measurement.observing import OF_EXPERIMENT as OF_EXPERIMENT
 from nextoffer.measurement.records import Records
-from nextoffer.measurement.records import naive as naive
-from nextoffer.texts import Said, said, said_many
+from nextoffer.texts import Said, said, said_many, texts
 
 METRICS: tuple[str, ...] = (
     "conversion",  # 1 for whoever ordered
@@ -47,7 +45,26 @@ OF_A_CATEGORY = (
 )  # costs belong to no category
 GIANT = 0.1  # share of the revenue from which the largest customer is told of
 _KIND_BIT = {kind: 1 << place for place, kind in enumerate(KINDS)}
-_EARLY_BIT = 1 << 30  # exposed within a day of assignment, before offers can change who comes back
+_EARLY = len(KINDS) + 1  # bits of exposure within a day of assignment stand above those of the window
+_ANY = (1 << _EARLY) - 1
+_NOTES = (
+    texts(
+        "{n} customer was assigned too lately: their window is still open",
+        "{n} customers were assigned too lately: their window is still open",
+    ),
+    texts(
+        "{n} order came before its customer was assigned: not counted",
+        "{n} orders came before their customers were assigned: not counted",
+    ),
+    texts(
+        "{n} order of a guest belongs to no group: not counted",
+        "{n} orders of guests belong to no group: not counted",
+    ),
+    texts(
+        "{n} customer was in the other group as a visitor: they count in their own",
+        "{n} customers were in the other group as visitors: they count in their own",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +78,7 @@ class Look:
     before_days : the past spend that steadies the comparison, counted back from assignment
     kinds, campaigns : the offers a trial keeps back (both: those kinds in those campaigns); empty = all
     category : only what was bought below this path, as in Food > Tea
+    ends : from then on a trial keeps nothing back
     """
 
     name: str
@@ -72,6 +90,7 @@ class Look:
     kinds: tuple[str, ...] = ()
     campaigns: tuple[str, ...] = ()
     category: str | None = None
+    ends: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -111,7 +130,8 @@ class Observed:
     ----------
     treated : (K,) False for the holdout
     stratum : (K,) row of `strata`, the segment at assignment ("" if it was not known)
-    exposure : (K,) bits of the kinds they were offered in the window, or would have been offered if held out
+    exposure : (K,) bits of the kinds they were offered in the window, or would have been if held out, and above them
+        those of the kinds offered within a day of assignment
     values : metric -> (K,), in currency units or counts
     before : metric -> (K,) the same over `before_days` before assignment; without costs
     cells : everybody, counted
@@ -162,8 +182,12 @@ class Observed:
         return np.column_stack([self.before.get(name, np.zeros(len(self.treated))) for name in names])
 
     def triggered(self, kind: str | None = None) -> Observed:
-        """Only who was offered something (of a kind), or would have been: not by what they did with it."""
-        wanted = _KIND_BIT[kind] if kind is not None else _EARLY_BIT - 1
+        """Only who was offered something in the window, or would have been: not by what they did with it.
+
+        With a kind: who was offered it within a day of being assigned. Later offers of a kind rest on what was bought
+        since, so that the groups would no longer be alike.
+        """
+        wanted = _ANY if kind is None else _KIND_BIT[kind] << _EARLY
         return self._only(self.exposure & wanted != 0, self.cells.exposure & wanted != 0)
 
     def segment(self, name: str) -> Observed:
@@ -173,7 +197,7 @@ class Observed:
 
     def exposed(self, early: bool = False) -> tuple[int, int]:
         """Treated who were offered something, held out who would have been; `early`: within a day of assignment."""
-        wanted = _EARLY_BIT if early else _EARLY_BIT - 1
+        wanted = _ANY << _EARLY if early else _ANY
         met = self.cells.exposure & wanted != 0
         treated = self.cells.treated
         return int(self.cells.n[met & treated].sum()), int(self.cells.n[met & ~treated].sum())
@@ -198,32 +222,8 @@ class Observed:
     @property
     def notes(self) -> tuple[Said, ...]:
         """What a reader must know about who and what was counted."""
-        told = [
-            said_many(one, many, n)
-            for n, one, many in (
-                (
-                    self.n_open,
-                    "{n} customer was assigned too lately: their window is still open",
-                    "{n} customers were assigned too lately: their window is still open",
-                ),
-                (
-                    self.n_early_orders,
-                    "{n} order came before its customer was assigned: not counted",
-                    "{n} orders came before their customers were assigned: not counted",
-                ),
-                (
-                    self.n_guest_orders,
-                    "{n} order of a guest belongs to no group: not counted",
-                    "{n} orders of guests belong to no group: not counted",
-                ),
-                (
-                    self.n_crossed,
-                    "{n} customer was in the other group as a visitor: they count in their own",
-                    "{n} customers were in the other group as visitors: they count in their own",
-                ),
-            )
-            if n
-        ]
+        counts = (self.n_open, self.n_early_orders, self.n_guest_orders, self.n_crossed)
+        told = [said_many(*note, n) for note, n in zip(_NOTES, counts, strict=True) if n]
         if (share := self.largest_share) > GIANT:
             shown = said("{percent}%", percent=round(100 * share, 1))
             told.append(
@@ -260,7 +260,7 @@ def observe(records: Records, look: Look) -> Observed:
         "kinds": list(look.kinds),
         "campaigns": list(look.campaigns),
         "all_kinds": list(KINDS),
-        "early": _EARLY_BIT,
+        "early": _EARLY,
         "category": look.category,
         "contacts_cost": records.costs.contact > 0,
     }
@@ -330,102 +330,3 @@ def _values(records: Records, look: Look, bought: pa.Table) -> tuple[dict[str, F
 
 def _column(table: pa.Table, name: str) -> Any:
     return table.column(name).combine_chunks().to_numpy(zero_copy_only=False)
-
-
-# -- what report.py reads until it asks the records
-
-# One row per order, each order once: the history's lines win over the live order of the same id, which only
-# says who bought where the history does not. Rounding is per line, so that sums do not depend on their order.
-_MERGED = """
-CREATE TEMP TABLE merged AS
-WITH shop AS (
-    SELECT order_id, MAX(customer_id) AS customer_id, MIN(ordered_at) AS ordered_at,
-        CAST(SUM(revenue) AS BIGINT) AS revenue,
-        CAST(SUM(COALESCE(revenue - cost, CAST(ROUND(revenue * $share) AS BIGINT))) AS BIGINT) AS margin
-    FROM history GROUP BY order_id
-)
-SELECT COALESCE(shop.order_id, live.order_id) AS order_id,
-    COALESCE(shop.customer_id, live.unit_id) AS customer_id,
-    COALESCE(shop.ordered_at, live."at") AS ordered_at,
-    CASE WHEN shop.order_id IS NULL THEN live.revenue ELSE shop.revenue END AS revenue,
-    CASE WHEN shop.order_id IS NULL
-        THEN COALESCE(live.revenue - live.cost, CAST(ROUND(live.revenue * $share) AS BIGINT))
-        ELSE shop.margin END AS margin
-FROM shop FULL OUTER JOIN live ON shop.order_id = live.order_id
-"""
-_PER_UNIT = """
-SELECT a.unit_id, a."group" = 'treated' AS treated,
-    COUNT(m.order_id) FILTER (WHERE m.revenue > 0) AS n_orders,
-    CAST(COALESCE(SUM(m.revenue), 0) AS BIGINT) AS revenue,
-    CAST(COALESCE(SUM(m.margin), 0) AS BIGINT) AS margin
-FROM assigned AS a
-LEFT JOIN merged AS m ON m.customer_id = a.unit_id
-    AND m.ordered_at >= GREATEST(a.assigned_at, $start) AND m.ordered_at < $end
-WHERE a.assigned_at < $end
-GROUP BY a.unit_id, a."group"
-ORDER BY a.unit_id
-"""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Outcomes:
-    """One row per assigned customer, bought or not, sorted by id.
-
-    Parameters
-    ----------
-    treated : (n,) False for the holdout
-    n_orders : (n,) orders worth more than 0
-    revenue, margin : (n,) in currency units, net of returns; sums of exact minor units
-    """
-
-    treated: Bools
-    n_orders: Ints
-    revenue: Floats
-    margin: Floats
-
-    def __len__(self) -> int:
-        return len(self.treated)
-
-
-def outcomes(
-    orders: pa.Table,
-    live_orders: pa.Table,
-    assignments: pa.Table,
-    start: datetime,
-    end: datetime,
-    margin_share: float,
-    currency: str,
-) -> Outcomes:
-    """Orders, revenue and margin of each customer between their assignment, or `start` if later, and `end`.
-
-    Everybody assigned before `end` is a row: who opened or used an offer never defines who is counted.
-
-    Parameters
-    ----------
-    orders : canonical order lines: order_id, customer_id, ordered_at, revenue, cost (minor units)
-    live_orders : the ledger's orders: order_id, unit_id, at, revenue, cost (minor units)
-    assignments : the ledger's: unit_id, group, assigned_at
-    margin_share : margin as a share of revenue where no cost is known
-    """
-    con = merged_orders(orders, live_orders, margin_share)
-    con.register("assigned", assignments)
-    found = con.sql(_PER_UNIT, params={"start": naive(start), "end": naive(end)}).to_arrow_table()
-    unit = 10.0 ** minor_digits(currency)
-    return Outcomes(
-        _column(found, "treated").astype(np.bool_),
-        _column(found, "n_orders"),
-        _column(found, "revenue") / unit,
-        _column(found, "margin") / unit,
-    )
-
-
-def merged_orders(orders: pa.Table, live_orders: pa.Table, margin_share: float) -> duckdb.DuckDBPyConnection:
-    """A connection with the table `merged`: order_id, customer_id, ordered_at, revenue, margin; each order
-    once, in minor units."""
-    con = duckdb.connect(":memory:")
-    con.execute("SET TimeZone = 'UTC'")
-    wanted = ["order_id", "customer_id", "ordered_at", "revenue", "cost"]
-    con.register("history", orders.select(wanted))
-    con.register("live", live_orders.select(["order_id", "unit_id", "at", "revenue", "cost"]))
-    con.execute(_MERGED, {"share": margin_share})
-    return con

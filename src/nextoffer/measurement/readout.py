@@ -82,13 +82,15 @@ Parts = tuple[Part, ...]
 class Roi:
     """What a unit of cost brought back, in percent: what may be put down to offers, and what they caused.
 
-    Attributed are only offers whose windows are closed and their costs; incremental is everything in the window.
+    Attributed are only offers whose windows are closed and their costs; incremental is everything in the window, as
+    is `cost` (minor units; None without an answer).
     """
 
     attributed_percent: float | None
     incremental_percent: float | None
     low: float | None
     high: float | None
+    cost: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def read_out(records: Records, question: Question, filter: Filter, n_permutation
 
     Parameters
     ----------
-    filter : one segment at assignment, or one kind (those who were, or would have been, offered it)
+    filter : one segment at assignment, or one kind (those who were, or would have been, offered it on that day)
     n_permutations : at most; 1,999 are drawn where very many customers have a value
     """
     everybody = observe(records, question.look)
@@ -256,16 +258,15 @@ def _roi(effects: Mapping[str, Effect], put_down: Attributed, currency: str) -> 
     spent = [effects[name].treated.total for name in ("incentive_cost", "contact_cost") if name in effects]
     profit = effects.get("profit")
     if len(spent) < 2 or profit is None or profit.difference is None:
-        return Roi(put_down.roi_percent, None, None, None)
-    programme = put_down.programme / 10 ** minor_digits(currency)
+        return Roi(put_down.roi_percent, None, None, None, None)
+    unit = 10 ** minor_digits(currency)
+    programme = put_down.programme / unit
+    cost = sum(spent) + programme
     n = profit.treated.n
 
     def total(end: float | None) -> float | None:
         return None if end is None or math.isinf(end) else end * n - programme
 
-    each = profit.difference
-    caused = roi_incremental(
-        each * n - programme, total(profit.low), total(profit.high), sum(spent) + programme
-    )
-    percent = [None if part is None else 100 * part for part in caused or (None, None, None)]
-    return Roi(put_down.roi_percent, *percent)
+    caused = roi_incremental(profit.difference * n - programme, total(profit.low), total(profit.high), cost)
+    size, low, high = (None if part is None else 100 * part for part in caused or (None, None, None))
+    return Roi(put_down.roi_percent, size, low, high, round(cost * unit))

@@ -74,16 +74,13 @@ class Asked:
 
 
 def sheets_of(records: Records, asked: Asked, main: Readout) -> tuple[Sheet, ...]:
-    """Every table; those with nothing to tell are left out."""
-    now, before = (
-        count(records, window, asked.terms, asked.filter, extra)
-        for window, extra in zip(
-            compared(asked.window, asked.preset, ZoneInfo(asked.terms.zone)),
-            (_extra(asked, main, records.currency), {}),
-            strict=True,
-        )
-    )
-    window, filter = asked.window, asked.filter
+    """Every table; those with nothing to tell are left out. What offers caused and cost is known of the window that
+    was measured only."""
+    window, other = compared(asked.window, asked.preset, ZoneInfo(asked.terms.zone))
+    filter = asked.filter
+    extra = _extra(asked, main, records.currency) if window == asked.window else {}
+    now = count(records, window, asked.terms, filter, extra)
+    before = count(records, other, asked.terms, filter)
     sheets = (
         periods(now, before),
         targets(now, asked.wanted),
@@ -104,8 +101,12 @@ def sheets_of(records: Records, asked: Asked, main: Readout) -> tuple[Sheet, ...
 
 def _extra(asked: Asked, main: Readout, currency: str) -> dict[str, int]:
     """Sums of the KPIs that are not counted from orders, minor units."""
-    cost, profit = main.attributed.cost, main.effect("profit")
-    extra = {"programme_cost": cost, "attributed_net": main.attributed.revenue - cost}
+    put_down, profit = main.attributed, main.effect("profit")
+    extra = {
+        "programme_cost": put_down.cost if main.roi.cost is None else main.roi.cost,
+        "attributed_cost": put_down.cost,
+        "attributed_net": put_down.revenue - put_down.cost,
+    }
     if profit is not None and profit.difference is not None:
         caused = round(profit.difference * profit.treated.n * 10 ** minor_digits(currency))
         extra["incremental_profit"] = caused - asked.programme

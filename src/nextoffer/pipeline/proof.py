@@ -38,6 +38,7 @@ from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.record import RecordReport, record_file
 
 EVERYTHING = Filter()
+MEMORY_LIMIT = "1500MB"  # of DuckDB, unless configured: what does not fit is spilled
 _DECIDED = (
     "decision_id",
     "unit_id",
@@ -192,6 +193,7 @@ def _question(settings: Settings, drawn: Drawn, window: Window, filter: Filter) 
         window_days=window_of(trial, settings.campaigns, windows(_windows(settings))),
         kinds=trial.kinds,
         campaigns=trial.campaigns,
+        ends=None if trial.ends is None else as_of_moment(settings, trial.ends, window.end),
     )
     nth, planned, lasts = _looks(settings, trial, look)
     return Question(
@@ -251,7 +253,7 @@ def _records(
         window_days=_windows(settings),
         currency=settings.currency,
         margin_share=settings.margin.default_share,
-        memory_limit=settings.engine.memory_limit,
+        memory_limit=settings.engine.memory_limit or MEMORY_LIMIT,
         temp_directory=spill,
         threads=settings.engine.threads,
     ) as records:

@@ -95,7 +95,12 @@ EXPECTED: dict[str, Any] = {
     "roi_incremental": 0.5,
 }
 TERMS = Terms(point_value=Decimal(2), csi_weights={"delivery": 3.0})
-EXTRA = {"programme_cost": 20_00, "attributed_net": 30_00, "incremental_profit": 10_00}
+EXTRA = {
+    "programme_cost": 20_00,
+    "attributed_cost": 20_00,
+    "attributed_net": 30_00,
+    "incremental_profit": 10_00,
+}
 
 
 @pytest.mark.parametrize("name", KPI_NAMES)

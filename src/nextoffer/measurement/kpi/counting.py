@@ -118,8 +118,8 @@ class Terms:
 class Counted:
     """The customers of a shop over a window: `table` has a row per customer, and one of all guests.
 
-    `extra` : sums that are not counted from orders: programme_cost, attributed_net (revenue − cost) and
-        incremental_profit, minor units
+    `extra` : sums that are not counted from orders: programme_cost, attributed_cost, attributed_net
+        (revenue − that cost) and incremental_profit, minor units
     """
 
     records: Records

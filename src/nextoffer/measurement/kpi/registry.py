@@ -96,7 +96,7 @@ KPIS: tuple[Kpi, ...] = (
     Kpi("nps", text("NPS"), "number", "nps_balance", "nps_answers", scale=100),
     Kpi("csi", text("CSI"), "number", "csi_score", "csi_weight"),
     Kpi("programme_cost", text("cost of the programme"), "money", "programme_cost", better=0),
-    Kpi("roi_attributed", text("ROI, attributed"), "change", "attributed_net", "programme_cost"),
+    Kpi("roi_attributed", text("ROI, attributed"), "change", "attributed_net", "attributed_cost"),
     Kpi("roi_incremental", text("ROI, incremental"), "change", "incremental_profit", "programme_cost"),
 )
 _BY_NAME = {kpi.name: kpi for kpi in KPIS}
