@@ -30,6 +30,8 @@ from nextoffer.measurement.permutation import (
 )
 from nextoffer.texts import said
 
+_AMPLE = 5  # times the least number of buyers: expected so many, no assignment falls short
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
@@ -122,7 +124,7 @@ def compare(
         adjusted = None if before is None else adjust(value, table[:, n_metrics + at], groups.n)
         columns = [value] if adjusted is None else [value, adjusted.values]
         arms = _arms(value, value > 0, groups)
-        metrics.append(_Metric(arms, columns, value, min_buyers, adjusted))
+        metrics.append(_Metric(arms, columns, value, value > 0, min_buyers, adjusted))
     return _judged(metrics, groups, seed, n_permutations)
 
 
@@ -145,7 +147,7 @@ def compare_ratio(
     arms = _arms(top, bottom > 0, groups, bottom)
     each = np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
     # a group without any bottom has no ratio, whatever number of buyers is asked for
-    metric = _Metric(arms, [top, bottom], each, max(1, min_buyers), is_ratio=True)
+    metric = _Metric(arms, [top, bottom], each, bottom > 0, max(1, min_buyers), is_ratio=True)
     (compared,) = _judged([metric], groups, seed, n_permutations)
     return compared
 
@@ -157,6 +159,7 @@ class _Metric:
     arms: tuple[Arm, Arm]
     columns: Sequence[Floats]
     baskets: Floats
+    bought: Bools
     min_buyers: int
     adjusted: Adjusted | None = None
     is_ratio: bool = False
@@ -164,6 +167,12 @@ class _Metric:
     @property
     def enough(self) -> bool:
         return min(arm.n_buyers for arm in self.arms) >= self.min_buyers
+
+    @property
+    def tight(self) -> bool:
+        """Whether another assignment might have left a group with too few buyers."""
+        n, n_buyers = (sum(getattr(arm, name) for arm in self.arms) for name in ("n", "n_buyers"))
+        return self.min_buyers > 1 and n_buyers * min(arm.n for arm in self.arms) < _AMPLE * self.min_buyers * n
 
     def moments(self, sums: Floats, start: int, n_columns: int, sizes: Floats) -> tuple[Moments, Moments]:
         """Of the values as they are, and of what is judged; its columns start here among all that were summed."""
@@ -202,14 +211,21 @@ def _statistics(
     metrics: Sequence[_Metric], groups: Groups, seed: int, n_permutations: int
 ) -> Iterator[tuple[Statistic, Statistic | None, float]]:
     """The difference, the ratio if there is one, and Welch's degrees of freedom of each metric."""
-    values = np.column_stack([column for metric in metrics for column in metric.columns])
+    tight = [metric.bought.astype(np.float64) for metric in metrics if metric.tight]
+    values = np.column_stack([column for metric in metrics for column in metric.columns] + tight)
     columns = Columns(values, ((0, 1),) if metrics[0].is_ratio else ())
     seen = columns.by_group(groups.treated)
     drawn = draw(columns, groups.strata, groups.sizes, n_permutations, np.random.default_rng(seed))
     start, n_columns = 0, values.shape[1]
+    bought = iter(range(n_columns - len(tight), n_columns))
     for metric in metrics:
+        rivals = drawn
+        if metric.tight:
+            # A verdict is given only where both groups have enough buyers: it must be rare among the assignments
+            # that would have had one too, or refusing those with few buyers held out hides the wins by chance.
+            rivals = drawn[(drawn[..., next(bought)] >= metric.min_buyers - 0.5).all(axis=-1)]
         plain, judged = zip(
-            *(metric.moments(sums, start, n_columns, groups.totals) for sums in (seen, drawn)), strict=True
+            *(metric.moments(sums, start, n_columns, groups.totals) for sums in (seen, rivals)), strict=True
         )
         relative = Statistic.of(*map(log_ratio, plain)) if plain[0][0].min() > 0 else None
         yield Statistic.of(*map(difference, judged)), relative, _freedom(judged[0][1], groups.totals)
