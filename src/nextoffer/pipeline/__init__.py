@@ -4,6 +4,7 @@
 
 nightly.py     train: history -> knowledge -> gate -> candidates -> a published bundle; and the backtest
 campaign.py    export: bundle + customers + consent + caps -> assignments and decisions -> the campaign's file
+holding_back.py  what a campaign's run holds back for its experiments, and from whom
 analysis.py    recommend, segments: one bundle read by an analyst; nothing is recorded
 offers_report.py  offers: what the marketer's rules reach, cost and earn, and where they conflict (rule_*.py)
 proof.py       record, measure: what happened -> ledger -> what the offers caused
