@@ -131,6 +131,31 @@ def test_what_a_shop_sends_beside_the_known_keys_is_not_kept() -> None:
     assert event.payload == {"quantity": "2"}
 
 
+def test_events_are_read_of_some_types_until_a_moment(ledger: Ledger) -> None:
+    told = [("e1", "click", 1), ("e2", "view_item", 1), ("e3", "exposure", 2), ("e4", "click", 3)]
+    ledger.record_events(
+        [
+            parse_event(
+                VIEW
+                | {"event_id": name, "event_type": kind, "occurred_at": f"2026-07-0{day}T12:00:00Z"}
+                | {"attribution_token": "d"},
+                LONDON,
+                "GBP",
+            )
+            for name, kind, day in told
+        ]
+    )
+    types = ("promotion-clicked", "promotion-offered")
+
+    found = ledger.events(until=datetime(2026, 7, 3, 12, tzinfo=UTC), only=("event_id", "type"), types=types)
+
+    assert [tuple(row.values()) for row in found.to_pylist()] == [
+        ("e1", "promotion-clicked"),
+        ("e3", "promotion-offered"),
+    ]
+    assert ledger.events().num_rows == 4
+
+
 CSV_ROWS = [
     ("e1", "view_item", "ann", "2026-07-01 12:00", "tea", ""),
     ("e2", "promotion-clicked", "", "2026-07-01 12:00", "", "d1"),

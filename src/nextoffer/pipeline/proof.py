@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from nextoffer.bundle.bundle import open_bundle
 from nextoffer.config import Experiment, Settings, Trial
 from nextoffer.config.base import nearest
+from nextoffer.domain.events import EVENT_TYPES
 from nextoffer.domain.history import History
 from nextoffer.domain.kinds import KINDS
 from nextoffer.domain.tables import SEGMENTS
@@ -23,6 +24,7 @@ from nextoffer.domain.wording import kind_name
 from nextoffer.errors import BundleError, MeasurementError, RequestError
 from nextoffer.measurement.costs import Costs
 from nextoffer.measurement.kpi import Filter, Preset, Window
+from nextoffer.measurement.merging import GIVEN
 from nextoffer.measurement.outcomes import Look, window_of
 from nextoffer.measurement.readout import Question
 from nextoffer.measurement.records import Records, windows
@@ -39,17 +41,7 @@ from nextoffer.tracking.record import RecordReport, record_file
 
 EVERYTHING = Filter()
 MEMORY_LIMIT = "1500MB"  # of DuckDB, unless configured: what does not fit is spilled
-_DECIDED = (
-    "decision_id",
-    "unit_id",
-    "group",
-    "at",
-    "campaign",
-    "placement",
-    "run_on",
-    "slate",
-    "withheld_by",
-)
+_MET = tuple(kind for kind in EVENT_TYPES if kind.startswith("promotion-"))  # page views prove nothing
 
 
 def record(settings: Settings, ledger: Ledger, path: Path, now: datetime | None = None) -> RecordReport:
@@ -123,7 +115,7 @@ def measure_shop(
         progress("orders")
         history = load_history(settings, folder / "history", progress, open_source)
         progress("measure")
-        with _records(settings, ledger, history, drawn, folder) as records:
+        with _records(settings, ledger, history, drawn, end, folder) as records:
             return measure(
                 records,
                 questions,
@@ -229,9 +221,14 @@ def _what(trial: Trial) -> Said:
 
 @contextmanager
 def _records(
-    settings: Settings, ledger: Ledger, history: History, drawn: Sequence[Drawn], folder: Path
+    settings: Settings,
+    ledger: Ledger,
+    history: History,
+    drawn: Sequence[Drawn],
+    end: datetime,
+    folder: Path,
 ) -> Iterator[Records]:
-    """The shop's history and the ledger, side by side."""
+    """The shop's history and the ledger until `end`, side by side. Orders go on: what came back later is no income."""
 
     def table(name: str) -> Path | None:
         return history.folder / f"{name}.parquet" if name in history.given else None
@@ -244,10 +241,10 @@ def _records(
         customers=table("customers"),
         surveys=table("surveys"),
         segments=_segments(settings),
-        live_orders=ledger.orders(),
+        live_orders=ledger.orders(only=tuple(GIVEN["live"])),
         assignments=pa.concat_tables(one.named for one in drawn),
-        decisions=ledger.decisions(only=_DECIDED),
-        events=ledger.events(),
+        decisions=ledger.decisions(until=end, only=tuple(GIVEN["decided"])),
+        events=ledger.events(until=end, only=tuple(GIVEN["happened"]), types=_MET),
         identities=ledger.identities(),
         costs=Costs.of(settings),
         window_days=_windows(settings),
