@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.flow.test_export import World, world
 
 from nextoffer.errors import LedgerError
 from nextoffer.tracking import database
-from tests.flow.test_export import World, world
 
 __all__ = ["world"]
 

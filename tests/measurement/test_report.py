@@ -16,9 +16,10 @@ from rich.console import Console
 
 from nextoffer.errors import MeasurementError
 from nextoffer.measurement.frames import effects_frame, sheet_frame
+from nextoffer.measurement.judging import Question
 from nextoffer.measurement.kpi import Filter, Window
 from nextoffer.measurement.outcomes import Look
-from nextoffer.measurement.readout import METRICS, Question
+from nextoffer.measurement.readout import METRICS
 from nextoffer.measurement.records import Records
 from nextoffer.measurement.report import Measurement, measure, page, render, to_json
 from nextoffer.measurement.tables import Asked
@@ -58,6 +59,8 @@ def shop(
     clicks: Iterable[int] = (),
     filter: Filter | None = None,
     wanted: dict[str, Any] | None = None,
+    other_kind: str | None = None,
+    n_permutations: int = 399,
 ) -> Measurement:
     """Every customer may order once; the treated buy `1 + lift` times as often. Some of the held-out `met` offers."""
     rng = np.random.default_rng(2)
@@ -68,12 +71,18 @@ def shop(
     units = [f"c{number:05d}" for number in range(n)]
     groups = np.where(held_out, "holdout", "treated").tolist()
     strata = np.where(np.arange(n) % 2 == 0, "loyal", "new").tolist()
+
+    def slate_of(row: int) -> str:
+        """Half of the treated are offered the other kind, of the holdout nobody would have been."""
+        other = other_kind is not None and not held_out[row] and row % 2
+        return SLATE.replace("for_you", other_kind or "") if other else SLATE
+
     slates = [
         {
             "decision_id": f"{name}{row}",
             "unit_id": units[row],
             "group": groups[row],
-            "slate": SLATE,
+            "slate": slate_of(row),
             "at": day(at),
         }
         for row in range(0, n, 3)
@@ -118,7 +127,7 @@ def shop(
         ask = Question(asked, **({"holdout_share": share, "what": said("all offers")} | (question or {})))
         window = Window(asked.start, asked.end)
         tables = Asked(window, filter or Filter(), wanted=wanted or {})
-        return measure(records, [ask], tables, n_permutations=399)
+        return measure(records, [ask], tables, n_permutations=n_permutations)
 
 
 def text_of(measurement: Measurement, *, full: bool = False) -> str:
@@ -146,21 +155,57 @@ def test_a_planted_lift_is_found_in_every_metric_that_it_moves() -> None:
 def test_segments_and_kinds_are_families_with_q_and_the_exposed_are_compared_with_their_ghosts() -> None:
     main = shop().main
 
-    assert [part.key for part in main.segments] == ["loyal", "new"]
-    assert [part.key for part in main.kinds] == ["for_you"]
-    assert all(part.effect.q is not None for part in (*main.segments, *main.kinds))
-    exposed = dict(main.triggered)["orders"]
+    assert [part.key for part in main.caused.segments] == ["loyal", "new"]
+    assert [part.key for part in main.caused.kinds] == ["for_you"]
+    assert all(part.effect.q is not None for part in (*main.caused.segments, *main.caused.kinds))
+    exposed = dict(main.caused.triggered)["orders"]
     assert (exposed.treated.n, exposed.holdout.n) == (800, 200)  # every third
-    assert sum(part.effect.treated.n for part in main.segments) == 2_400
+    assert sum(part.effect.treated.n for part in main.caused.segments) == 2_400
 
 
 def test_an_interval_for_any_look_is_wider_and_planned_looks_are_judged_harder() -> None:
     plain = shop().main
     profit, early = plain.effect("profit"), shop(question={"nth_look": 1, "n_looks": 4}).main.effect("profit")
 
-    assert plain.anytime is not None and profit is not None and early is not None
-    assert plain.anytime.low < (profit.low or 0) and plain.anytime.high > (profit.high or 0)
+    assert plain.caused.anytime is not None and profit is not None and early is not None
+    assert plain.caused.anytime.low < (profit.low or 0) and plain.caused.anytime.high > (profit.high or 0)
     assert early.alpha < profit.alpha == 0.025
+
+
+def test_an_open_question_is_settled_only_by_the_interval_for_any_number_of_looks() -> None:
+    clear, faint = (shop(lift=lift, question={"is_open": True}, n_permutations=4_999) for lift in (1.0, 0.6))
+    fixed = shop(lift=0.6)
+
+    assert clear.main.settled and "It pays" in text_of(clear)
+    anytime = faint.main.caused.anytime
+    assert anytime is not None and anytime.low < 0 < (faint.main.effect("profit").low or 0)  # type: ignore[union-attr]
+    assert not faint.main.settled and "More so far, not settled" in text_of(faint)
+    assert fixed.main.settled and "It pays" in text_of(fixed)
+
+
+def test_of_a_category_margin_decides_and_the_parts_are_about_it() -> None:
+    caused = shop(look={"category": "Food"}).main.caused
+    whole = shop().main.caused
+
+    assert (caused.decides, whole.decides) == ("margin", "profit")
+    assert "profit" not in dict(caused.effects)
+
+
+def test_kinds_whose_groups_are_not_alike_are_left_out_and_named() -> None:
+    main = shop(other_kind="win_back").main
+
+    assert main.checks.blocked is None and main.caused.kinds == ()
+    assert any("For you" in note and "not compared" in note for note in main.notes)
+    asked = shop(other_kind="win_back", filter=Filter(kind="for_you")).main
+    assert asked.effects == () and "not compared" in " ".join(asked.notes)
+
+
+def test_where_half_is_held_out_tea_tasting_stands_beside() -> None:
+    second, effect = (found := shop(share=0.5).main).caused.second_opinion, found.effect("profit")
+
+    assert second is not None and effect is not None
+    assert second.difference == pytest.approx(effect.difference, rel=1e-6)
+    assert shop().main.caused.second_opinion is None
 
 
 def test_a_segment_alone_is_measured_alone() -> None:
@@ -210,7 +255,8 @@ def test_json_is_json_and_an_unbounded_interval_is_null() -> None:
     measurement = shop()
     revenue = measurement.main.effect("revenue")
     assert revenue is not None
-    open_ended = replace(measurement.main, effects=(("revenue", replace(revenue, high=float("inf"))),))
+    caused = replace(measurement.main.caused, effects=(("revenue", replace(revenue, high=float("inf"))),))
+    open_ended = replace(measurement.main, caused=caused)
 
     document = orjson.loads(orjson.dumps(to_json(replace(measurement, readouts=(open_ended,)))))
 

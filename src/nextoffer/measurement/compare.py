@@ -172,7 +172,9 @@ class _Metric:
     def tight(self) -> bool:
         """Whether another assignment might have left a group with too few buyers."""
         n, n_buyers = (sum(getattr(arm, name) for arm in self.arms) for name in ("n", "n_buyers"))
-        return self.min_buyers > 1 and n_buyers * min(arm.n for arm in self.arms) < _AMPLE * self.min_buyers * n
+        return (
+            self.min_buyers > 1 and n_buyers * min(arm.n for arm in self.arms) < _AMPLE * self.min_buyers * n
+        )
 
     def moments(self, sums: Floats, start: int, n_columns: int, sizes: Floats) -> tuple[Moments, Moments]:
         """Of the values as they are, and of what is judged; its columns start here among all that were summed."""
@@ -212,7 +214,7 @@ def _statistics(
 ) -> Iterator[tuple[Statistic, Statistic | None, float]]:
     """The difference, the ratio if there is one, and Welch's degrees of freedom of each metric."""
     tight = [metric.bought.astype(np.float64) for metric in metrics if metric.tight]
-    values = np.column_stack([column for metric in metrics for column in metric.columns] + tight)
+    values = np.column_stack([*(column for metric in metrics for column in metric.columns), *tight])
     columns = Columns(values, ((0, 1),) if metrics[0].is_ratio else ())
     seen = columns.by_group(groups.treated)
     drawn = draw(columns, groups.strata, groups.sizes, n_permutations, np.random.default_rng(seed))

@@ -117,7 +117,8 @@ SELECT event_id, arg_max(offer, (how, offer."at", -offer.rank, offer.decision_id
 FROM matches GROUP BY event_id
 """
 # What the till took off is exact, also of several units or the whole basket; else the offer's prices say it. A use
-# that the till and the shop both tell of counts once, as the till tells it.
+# that the till and the shop both tell of counts once, as the till tells it: one of a decision that is named unless the
+# till told of that decision, or of none; one that names no decision only if nothing else is told of the offer.
 _ANSWERS = """
 CREATE TEMP TABLE answers AS
 WITH given AS (
@@ -125,22 +126,25 @@ WITH given AS (
         COALESCE(h.decision_id, a.offer.decision_id) AS decision_id, a.offer.kind AS kind,
         a.offer.campaign AS campaign, a.offer.placement AS placement, a.offer.incentive_name AS incentive_name,
         h.payload ->> '$.order_id' AS order_id,
-        CAST(ROUND(CAST(h.payload ->> '$.discount' AS DECIMAL(18,6)) * $scale) AS BIGINT) AS told,
-        CAST(ROUND(CAST(a.offer.list_price AS DECIMAL(18,6)) * $scale) AS BIGINT)
-            - CAST(ROUND(CAST(a.offer.final_price AS DECIMAL(18,6)) * $scale) AS BIGINT) AS shown,
+        h.decision_id AS named, CAST(ROUND(CAST(h.payload ->> '$.discount' AS DECIMAL(38,6)) * $scale) AS BIGINT) AS told,
+        CAST(ROUND(CAST(a.offer.list_price AS DECIMAL(38,6)) * $scale) AS BIGINT)
+            - CAST(ROUND(CAST(a.offer.final_price AS DECIMAL(38,6)) * $scale) AS BIGINT) AS shown,
         COALESCE(a.offer.incentive ->> '$.type', 'none') AS incentive,
-        TRY_CAST(a.offer.incentive ->> '$.value' AS DECIMAL(18,6)) AS value,
+        TRY_CAST(a.offer.incentive ->> '$.value' AS DECIMAL(38,6)) AS value,
         a.offer.incentive ->> '$.product_id' AS gift
     FROM happened AS h LEFT JOIN about AS a ON a.event_id = h.event_id
     WHERE h.type IN ('promotion-clicked', 'promotion-redeemed')
 ), used AS (
-    SELECT *, type = 'promotion-redeemed' AND (told IS NOT NULL OR (
-        COUNT(told) OVER same = 0 AND event_id = MIN(event_id) OVER same)) AS counts
-    FROM given WINDOW same AS (PARTITION BY type, unit_id, offer_id)
+    SELECT *, type = 'promotion-redeemed' AND (told IS NOT NULL OR (event_id = MIN(event_id) OVER same
+        AND CASE WHEN named IS NULL THEN COUNT(told) OVER offered + COUNT(named) OVER offered = 0
+            ELSE COUNT(told) OVER same + COUNT(told) FILTER (WHERE named IS NULL) OVER offered = 0 END)) AS counts
+    FROM given WINDOW offered AS (PARTITION BY type, unit_id, offer_id),
+        same AS (PARTITION BY type, unit_id, offer_id, named)
 ), worth AS (
     SELECT u.*, t.per_use, COALESCE(t.partner_share, 0) AS partner_share,
-        CASE WHEN u.incentive = 'gift' THEN COALESCE(CAST(ROUND(c.unit_cost * $scale) AS BIGINT),
-                CAST(ROUND(c.price * $scale * (1 - $share)) AS BIGINT), 0)
+        CASE WHEN u.incentive = 'gift' THEN COALESCE(
+                CAST(ROUND(CAST(c.unit_cost AS DECIMAL(38,4)) * $scale) AS BIGINT),
+                CAST(ROUND(CAST(c.price AS DECIMAL(38,4)) * $scale * (1 - $share)) AS BIGINT), 0)
             WHEN u.incentive = 'points' THEN CAST(ROUND(COALESCE(u.value, 0) * $point) AS BIGINT)
             WHEN u.incentive IN ('free_shipping', 'amount')
                 THEN COALESCE(u.told, NULLIF(GREATEST(u.shown, 0), 0), CAST(ROUND(u.value * $scale) AS BIGINT), 0)

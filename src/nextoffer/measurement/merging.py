@@ -78,10 +78,17 @@ GIVEN: dict[str, dict[str, str]] = {
     },
 }
 
+# Whoever sends events names the visitor, so anybody may claim any id as their visitor's. One that is a customer's own
+# (known to the shop, in its history, or what another visitor became: then also no chain) stays that customer's: nobody
+# takes over another's orders and group.
 IDENTITIES = """
 CREATE TEMP TABLE identities AS
-SELECT visitor_id, MIN(customer_id) AS customer_id FROM given_identities
-WHERE visitor_id <> customer_id GROUP BY visitor_id HAVING COUNT(DISTINCT customer_id) = 1
+SELECT visitor_id, MIN(customer_id) AS customer_id FROM given_identities AS g
+WHERE visitor_id <> customer_id AND NOT EXISTS (FROM (
+    SELECT customer_id FROM given_people UNION ALL SELECT customer_id FROM given_shop
+    UNION ALL SELECT customer_id FROM given_identities WHERE visitor_id <> customer_id
+) AS own WHERE own.customer_id = g.visitor_id)
+GROUP BY visitor_id HAVING COUNT(DISTINCT customer_id) = 1
 """
 N_VISITORS = """
 SELECT (SELECT COUNT(*) FROM identities),
@@ -146,8 +153,9 @@ SELECT order_id, BOOL_OR(COALESCE(quantity, revenue) < 0) AS returned FROM given
 WHERE order_id IN (SELECT order_id FROM live UNION ALL SELECT returns_of FROM live WHERE returns_of IS NOT NULL)
 GROUP BY order_id
 """
+# 38 digits, as products have the digits of both factors: 12 behind the point and 26 before it.
 _AMOUNT = (
-    "CAST(ROUND(CAST(line.quantity AS DECIMAL(18,6)) * CAST(line.{} AS DECIMAL(18,6)) * $scale) AS HUGEINT)"
+    "CAST(ROUND(CAST(line.quantity AS DECIMAL(38,6)) * CAST(line.{} AS DECIMAL(38,6)) * $scale) AS HUGEINT)"
 )
 LIVE_LINES = f"""
 CREATE TEMP TABLE live_lines AS
@@ -161,7 +169,7 @@ WITH parts AS (
             AND COALESCE(returns_of IN (SELECT order_id FROM live_known WHERE returned), FALSE))
 ), weighed AS (
     SELECT *, COALESCE({_AMOUNT.format("unit_price")}
-        - CAST(ROUND(CAST(COALESCE(line.line_discount, '0') AS DECIMAL(18,6)) * $scale) AS HUGEINT), 0) AS worth,
+        - CAST(ROUND(CAST(COALESCE(line.line_discount, '0') AS DECIMAL(38,6)) * $scale) AS HUGEINT), 0) AS worth,
         {_AMOUNT.format("unit_cost")} AS spent
     FROM parts
 ), known AS (
@@ -198,10 +206,12 @@ SELECT l.order_id, l.customer_id, l.ordered_at, l.product_id, c.category, l.quan
     NULL AS promo_code, NULL AS points_spent, NULL AS channel
 FROM live_lines AS l LEFT JOIN given_catalogue AS c ON c.product_id = l.product_id)
 """
-# Rounding is per line, so that sums do not depend on the order of lines. An order's moment is that of its purchase.
+# Rounding is per line, so that sums do not depend on the order of lines. An order's moment and buyer are those of its
+# purchase, whoever brings it back.
 ORDERS = """
 CREATE TEMP TABLE orders AS
-SELECT order_id, MAX(customer_id) AS customer_id,
+SELECT order_id,
+    COALESCE(MAX(customer_id) FILTER (WHERE COALESCE(quantity, revenue) >= 0), MAX(customer_id)) AS customer_id,
     COALESCE(MIN(ordered_at) FILTER (WHERE COALESCE(quantity, revenue) >= 0), MIN(ordered_at)) AS ordered_at,
     CAST(SUM(revenue) AS BIGINT) AS revenue,
     CAST(SUM(margin) AS BIGINT) AS margin,

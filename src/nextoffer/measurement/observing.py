@@ -53,12 +53,15 @@ CELLS = """
 SELECT stratum, treated, exposure, COUNT(*) AS n FROM units GROUP BY ALL ORDER BY ALL
 """
 PATH = r"regexp_replace(trim({}), '\s*>\s*', ' > ', 'g')"
+# A path is made of a category once, not of each line.
 BELOW = f"""(
     SELECT o.order_id, o.customer_id, o.ordered_at, CAST(SUM(l.revenue) AS BIGINT) AS revenue,
         CAST(SUM(l.margin) AS BIGINT) AS margin, CAST(SUM(COALESCE(l.quantity, 0)) AS DOUBLE) AS units
     FROM lines AS l JOIN orders AS o ON o.order_id = l.order_id
-    WHERE {PATH.format("l.category")} = {PATH.format("$category")}
-        OR starts_with({PATH.format("l.category")}, {PATH.format("$category")} || ' > ')
+    WHERE l.category IN (
+        SELECT category FROM (SELECT DISTINCT category FROM given_catalogue)
+        WHERE {PATH.format("category")} = {PATH.format("$category")}
+            OR starts_with({PATH.format("category")}, {PATH.format("$category")} || ' > '))
     GROUP BY o.order_id, o.customer_id, o.ordered_at
 )"""
 BOUGHT = """

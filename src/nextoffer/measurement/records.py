@@ -15,7 +15,7 @@
               counts (a use, each once), spent (what it costs the shop), in_price (what revenue nets already)
     contacts  messages: decision_id, unit_id, "at", campaign, kind (of its first offer)
     happened  event_id, decision_id, offer_id, unit_id, product_id, type, "at", payload
-    identities visitor_id, customer_id; of visitors who became exactly one customer
+    identities visitor_id, customer_id; of visitors who became exactly one customer and are none themselves
 
 Money is BIGINT minor units, moments are UTC without zone. A visitor counts as the customer they became. An order
 that the shop's history and the ledger both hold is the history's; the ledger only says who bought where the history
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 Rows: TypeAlias = Path | pa.Table | None
 
+_VALUE = re.compile(r"[\"'(\d]")  # where what DuckDB says may begin to quote what it read
 _PARAMETER = re.compile(r"\$([a-z_]\w*)")
 # How long after being assigned an order counts in an experiment, and how long after an opened offer it is attributed:
 # what refills or wins back takes as long as an order does.
@@ -74,7 +75,7 @@ class Records:
     window_days : of every kind: how long after an offer an order may be put down to it
     knows_people : whether a table of customers was given, so that membership is known
     n_merged : visitors who count as the customer they became
-    n_ambiguous : visitors who were linked to several customers: they stay visitors
+    n_ambiguous : visitors who were linked to several customers, or whose id is a customer's own: they stay who they are
     """
 
     con: DuckDBPyConnection
@@ -136,12 +137,16 @@ class Records:
             "surveys": surveys,
         }
         days = windows(window_days)
-        with _explained(con):
-            for name, rows in given.items():
-                _view(con, name, rows)
-            _merge(con, 10 ** minor_digits(currency), margin_share)
-            price_answers(con, currency, costs, margin_share, days)
-            merged, ambiguous = con.sql(merging.N_VISITORS).fetchall()[0]
+        try:
+            with _explained():
+                for name, rows in given.items():
+                    _view(con, name, rows)
+                _merge(con, 10 ** minor_digits(currency), margin_share)
+                price_answers(con, currency, costs, margin_share, days)
+                merged, ambiguous = con.sql(merging.N_VISITORS).fetchall()[0]
+        except MeasurementError:
+            con.close()
+            raise
         return cls(con, currency, costs, days, customers is not None, merged, ambiguous)
 
     def __enter__(self) -> Records:
@@ -157,8 +162,14 @@ class Records:
         self.con.close()
 
     def rows(self, query: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
-        """The answer of a query of few rows; parameters it does not name are ignored."""
-        found: list[tuple[Any, ...]] = self.con.execute(query, _named(query, parameters)).fetchall()
+        """The answer of a query of few rows; parameters it does not name are ignored.
+
+        Raises
+        ------
+        MeasurementError : memory and disk do not suffice, or a row cannot be read; also of `row` and `arrow`
+        """
+        with _explained():
+            found: list[tuple[Any, ...]] = self.con.execute(query, _named(query, parameters)).fetchall()
         return found
 
     def row(self, query: str, parameters: Mapping[str, Any] | None = None) -> tuple[Any, ...]:
@@ -168,7 +179,8 @@ class Records:
 
     def arrow(self, query: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """The answer of a query as Arrow columns."""
-        return self.con.sql(query, params=_named(query, parameters)).to_arrow_table()
+        with _explained():
+            return self.con.sql(query, params=_named(query, parameters)).to_arrow_table()
 
 
 def naive(moment: datetime) -> datetime:

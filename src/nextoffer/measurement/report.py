@@ -12,9 +12,10 @@ from nextoffer.domain.money import to_wire
 from nextoffer.errors import MeasurementError
 from nextoffer.measurement.attribution import Attributed, Touched
 from nextoffer.measurement.effect import Arm, Effect
+from nextoffer.measurement.judging import Part, Question
 from nextoffer.measurement.kpi import Filter
 from nextoffer.measurement.participation import Participation, participation
-from nextoffer.measurement.readout import Part, Question, Readout, read_out
+from nextoffer.measurement.readout import Readout, read_out
 from nextoffer.measurement.records import Records
 from nextoffer.measurement.sheet import Sheet
 from nextoffer.measurement.tables import Asked, sheets_of
@@ -116,7 +117,7 @@ def page(measurement: Measurement, language: str = "en", made_at: datetime | Non
 
 def _readout_json(readout: Readout, currency: str) -> dict[str, Any]:
     look = readout.look
-    anytime = readout.anytime
+    caused = readout.caused
     return {
         "experiment": {"name": look.name, "version": look.version},
         "what": readout.question.what,
@@ -128,10 +129,13 @@ def _readout_json(readout: Readout, currency: str) -> dict[str, Any]:
         "excluded": readout.excluded,
         "notes": list(readout.notes),
         "incremental": {name: _effect_json(effect) for name, effect in readout.effects},
-        "triggered": {name: _effect_json(effect) for name, effect in readout.triggered},
-        "segments": [_part_json(part) for part in readout.segments],
-        "kinds": [_part_json(part) for part in readout.kinds],
-        "anytime": None if anytime is None else _plain(anytime),
+        "decides": caused.decides,
+        "settled": readout.settled,
+        "triggered": {name: _effect_json(effect) for name, effect in caused.triggered},
+        "segments": [_part_json(part) for part in caused.segments],
+        "kinds": [_part_json(part) for part in caused.kinds],
+        "anytime": None if caused.anytime is None else _plain(caused.anytime),
+        "second_opinion": None if caused.second_opinion is None else _plain(caused.second_opinion),
         "attributed": _attributed_json(readout.attributed, currency),
         "naive": readout.naive,
         "roi": _plain(readout.roi),

@@ -61,6 +61,8 @@ def verdict(readout: Document, currency: str, language: str) -> Verdict:
     name, effect = found
     figures = money_sentence(name, effect, currency, language)
     told = effect.get("verdict")
+    if told in ("win", "loss") and not readout.get("settled", True):
+        return Verdict("unknown", say(language, _SO_FAR[told]), f"{figures} {say(language, _NOT_SETTLED)}")
     if told in ("win", "loss"):
         return Verdict(told, say(language, _HEADLINES[told, name == "profit"]), figures)
     if told == "not shown" and effect.get("n_more") == 0:
@@ -96,6 +98,12 @@ _WORDS = {
     "too few buyers": text("too few buyers"),
 }
 _COST_WORDS = {"win": text("more"), "loss": text("less")}
+
+_SO_FAR = {"win": text("More so far, not settled"), "loss": text("Less so far, not settled")}
+_NOT_SETTLED = text(
+    "One look alone would settle it. Who looks again and again sees such a difference by chance sooner or later, and "
+    "the interval for any number of looks still holds 0: wait, or measure a span you fixed beforehand."
+)
 
 
 def money_sentence(name: str, effect: Document, currency: str, language: str) -> str:
@@ -231,6 +239,14 @@ def limits(readout: Document, currency: str, language: str) -> Iterator[str]:
             "{draws} permutations, seed {seed}: anyone who repeats them gets the same figures.",
             draws=effect["n_permutations"],
             seed=str(effect["seed"]),
+        )
+    second = readout.get("second_opinion")
+    if second is not None:
+        yield say(
+            language,
+            "tea-tasting (Welch, for balanced groups) says {interval} per customer, p {p}.",
+            interval=cells.interval_text(name, second, currency, language),
+            p=cells.p_text(second["p"], language),
         )
     always = readout.get("anytime") or {}
     if always.get("p") is not None:

@@ -13,6 +13,7 @@ from nextoffer.config.base import nearest
 from nextoffer.domain.arrays import Ints
 from nextoffer.domain.kinds import KINDS
 from nextoffer.domain.money import minor_digits
+from nextoffer.domain.wording import kind_name
 from nextoffer.errors import RequestError
 from nextoffer.measurement.outcomes import Look, observe
 from nextoffer.measurement.power import Plan, plan
@@ -25,6 +26,8 @@ from nextoffer.pipeline.workspace import Progress, quiet, workspace
 from nextoffer.plugins import open_source
 from nextoffer.sources.load import load_history
 from nextoffer.texts import Said, said, text
+from nextoffer.tracking.experiments import studies_of, takes_part
+from nextoffer.tracking.holdout import groups
 
 FORMATS: dict[str, Format] = {"margin": "average", "revenue": "average", "orders": "number"}
 _PAST = "past"  # the name of an experiment that never was: the same customers, as long ago as it is to last
@@ -57,7 +60,7 @@ def plan_shop(
     if campaign is not None:
         terms, channel = campaign_of(settings, campaign)
         rows = people_of(Run(shop, campaign, terms, channel, until.date(), now)).askable()
-    ids = ids_of(shop, rows)
+    ids = _who(settings, name, trial, ids_of(shop, rows))
     days = _window(settings, trial, campaign)
     with workspace(settings) as folder:
         progress("orders")
@@ -78,7 +81,17 @@ def plan_shop(
         metric: plan(seen.values[metric], max(len(ids), 4), share, before=seen.before.get(metric))
         for metric in FORMATS
     }
-    return _sheet(name, days, plans, settings.currency)
+    only = trial.kinds if trial is not None else ()
+    return _sheet(name, days, plans, settings.currency, only)
+
+
+def _who(settings: Settings, name: str, trial: Trial | None, ids: list[str]) -> list[str]:
+    """Those of a list who would take part: in an experiment, its slice of whoever is not held out permanently."""
+    if trial is None or not ids:
+        return ids
+    study = next(one for one in studies_of(settings) if one.trial is trial)
+    inside = takes_part(study, ids) & ~groups(settings.experiment, ids)
+    return [unit for unit, takes in zip(ids, inside.tolist(), strict=True) if takes]
 
 
 def _named(settings: Settings, name: str) -> tuple[Trial | None, float, str | None]:
@@ -119,7 +132,7 @@ def _as_if_assigned(ids: Sequence[str], start: datetime) -> pa.Table:
     )
 
 
-def _sheet(name: str, days: int, plans: dict[str, Plan], currency: str) -> Sheet:
+def _sheet(name: str, days: int, plans: dict[str, Plan], currency: str, kinds: Sequence[str] = ()) -> Sheet:
     first = plans["revenue"]
     notes: list[Said] = [
         said(
@@ -145,6 +158,13 @@ def _sheet(name: str, days: int, plans: dict[str, Plan], currency: str) -> Sheet
         )
     if first.small_holdout:
         notes.append(said("Small holdout: what is found is rough. A larger holdout_share finds more."))
+    if kinds:
+        notes.append(
+            said(
+                "Only those about to be offered {kinds} will take part: fewer customers, who find less.",
+                kinds=", ".join(said(kind_name(kind)) for kind in kinds),
+            )
+        )
     rows = tuple(_row(metric, each, currency) for metric, each in plans.items())
     title = said("What {name} could find before it starts", name=name)
     return Sheet("plan", title, _COLUMNS, rows, tuple(notes), tuple(FORMATS[metric] for metric in plans))

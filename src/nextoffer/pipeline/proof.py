@@ -23,10 +23,10 @@ from nextoffer.domain.tables import SEGMENTS
 from nextoffer.domain.wording import kind_name
 from nextoffer.errors import BundleError, MeasurementError, RequestError
 from nextoffer.measurement.costs import Costs
+from nextoffer.measurement.judging import Question
 from nextoffer.measurement.kpi import Filter, Preset, Window
 from nextoffer.measurement.merging import GIVEN
 from nextoffer.measurement.outcomes import Look, window_of
-from nextoffer.measurement.readout import Question
 from nextoffer.measurement.records import Records, windows
 from nextoffer.measurement.report import Measurement, measure
 from nextoffer.measurement.tables import Asked
@@ -110,7 +110,7 @@ def measure_shop(
     progress("ledger")
     drawn = list(_drawn(settings, ledger, end))
     window = Window(start or _first_of(drawn[0].table), end)
-    questions = [_question(settings, one, window, filter) for one in drawn]
+    questions = [_question(settings, one, window, filter, start is None) for one in drawn]
     with workspace(settings) as folder:
         progress("orders")
         history = load_history(settings, folder / "history", progress, open_source)
@@ -162,14 +162,15 @@ def _first_of(assignments: pa.Table) -> datetime:
     return first
 
 
-def _question(settings: Settings, drawn: Drawn, window: Window, filter: Filter) -> Question:
-    """What one look asks, and whether the ledger still says what was drawn."""
+def _question(settings: Settings, drawn: Drawn, window: Window, filter: Filter, is_open: bool) -> Question:
+    """What one look asks, and whether the ledger still says what was drawn. `is_open`: no start was named, so that all
+    the time there is is looked at, tomorrow again."""
     experiment, days = drawn.experiment, settings.measurement.before_days
     n_altered = altered(drawn.table, experiment)
     look = Look(
         experiment.name,
         experiment.version,
-        window.start,
+        max(window.start, _first_of(drawn.table)),
         window.end,
         before_days=days,
         category=filter.category,
@@ -177,7 +178,12 @@ def _question(settings: Settings, drawn: Drawn, window: Window, filter: Filter) 
     if isinstance(experiment, Experiment):
         cost = Asked.of(settings, window, filter, "previous").programme
         return Question(
-            look, experiment.holdout_share, said("all offers"), programme=cost, n_altered=n_altered
+            look,
+            experiment.holdout_share,
+            said("all offers"),
+            is_open=is_open,
+            programme=cost,
+            n_altered=n_altered,
         )
     trial = experiment.trial
     look = replace(
@@ -189,21 +195,30 @@ def _question(settings: Settings, drawn: Drawn, window: Window, filter: Filter) 
     )
     nth, planned, lasts = _looks(settings, trial, look)
     return Question(
-        look, trial.holdout_share, _what(trial), experiment.exact, nth, planned, lasts, n_altered=n_altered
+        look,
+        trial.holdout_share,
+        _what(trial),
+        experiment.exact,
+        nth,
+        planned,
+        lasts,
+        is_open=nth == 0 or lasts is None,
+        n_altered=n_altered,
     )
 
 
 def _looks(settings: Settings, trial: Trial, look: Look) -> tuple[int, int, timedelta | None]:
     """Which of the planned looks this is, of how many, and how long the trial was meant to last.
 
-    Looks are planned where it is known when the trial is over: evenly, the last when its last window closes.
+    Looks are planned where it is known when the trial is over: evenly, the last when its last window closes. 0: before
+    the first of them, or without a plan.
     """
     if trial.starts is None or trial.ends is None:
-        return 1, 1, None
+        return 0, 1, None
     starts, ends = (as_of_moment(settings, day, look.end) for day in (trial.starts, trial.ends))
     lasts = ends - starts + timedelta(days=look.window_days or 0)
     planned = settings.measurement.looks
-    return min(planned, max(1, int((look.end - starts) / lasts * planned))), planned, lasts
+    return min(planned, int((look.end - starts) / lasts * planned)), planned, lasts
 
 
 def _windows(settings: Settings) -> dict[str, int]:
