@@ -185,17 +185,18 @@ def test_only_what_leaves_has_codes(world: World) -> None:  # noqa: F811
         assert connection.execute(select(func.count()).select_from(schema.codes)).scalar() == len(gone)
 
 
-def test_what_was_held_back_is_no_contact_and_one_message_counts_once(world: World) -> None:  # noqa: F811
+def test_whoever_would_have_had_a_message_is_capped_like_whoever_had_it(world: World) -> None:  # noqa: F811
     world = trying(
         world,
         all_of_it=Trial(campaigns=("mail",), holdout_share=0.5),
         some=Trial(campaigns=("once",), kinds=("for_you",), holdout_share=0.5),
     )
-    world.export("mail")
-    out = {unit for unit, held in enrolled(world, "all_of_it").items() if held}
+    first = slates_of(world.decisions(world.export("mail")))
     second = world.export("mail-2")
-    assert out & world.sent(second)
-    assert not world.sent(second) - out  # everybody else has had the day's message
+    out = {unit for unit, held in enrolled(world, "all_of_it").items() if held}
+    assert out & set(first) and held_out(world, world.ids) & set(first)
+    assert not set(slates_of(world.decisions(second))) & set(first)  # nobody of any group
+    assert second.left_out["contact_cap"] > 0
 
     later = world.now + timedelta(days=10)
     world = world.with_settings(

@@ -18,9 +18,10 @@ import pytest
 from benchmarks import postgres
 from nextoffer.config import Experiment
 from nextoffer.errors import LedgerError
-from nextoffer.tracking import columns
+from nextoffer.tracking import columns, schema
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.ledger import Ledger, open_ledger
+from nextoffer.tracking.reach import event_made, messages_of
 from nextoffer.tracking.schema import SCHEMA_VERSION, Decision, Event, Order, to_json
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -142,7 +143,7 @@ def test_recent_interactions_come_newest_first(ledger: Ledger) -> None:
     ]
 
 
-def test_contacts_count_messages_to_the_treated_by_the_shops_own_days(ledger: Ledger) -> None:
+def test_contacts_count_messages_by_the_shops_own_days(ledger: Ledger) -> None:
     summer_midnight = datetime(2026, 7, 9, 23, 0, tzinfo=UTC)  # 10 July begins in London
     day = date(2026, 7, 10)
     ledger.record_decisions(
@@ -155,7 +156,7 @@ def test_contacts_count_messages_to_the_treated_by_the_shops_own_days(ledger: Le
             sent("d6", campaign="c", run_on=day + timedelta(days=1)),
             sent("d7", placement="home", at=summer_midnight),
             sent("d8", campaign="a", run_on=day, slate=[]),
-            sent("d9", "bob", campaign="a", run_on=day, group="holdout"),
+            sent("d9", "bob", campaign="a", run_on=day, slate=[]),
         ]
     )
 
@@ -165,6 +166,60 @@ def test_contacts_count_messages_to_the_treated_by_the_shops_own_days(ledger: Le
 
     today, week = ledger.contacts(["ann"], summer_midnight, LONDON, except_run=("b", day))
     assert (today.tolist(), week.tolist()) == ([1], [3])
+
+
+def test_contacts_are_what_everybody_would_have_been_sent_whatever_their_group(ledger: Ledger) -> None:
+    day = NOON.date()
+    ghost = {"group": "holdout", "withheld_by": "mail:1"}
+    run = {"campaign": "a", "run_on": day}
+    ledger.record_decisions(
+        [
+            sent("t", "treated", **run),
+            sent("h", "held out", group="holdout", **run),
+            sent("p", "in part", **run),
+            sent("p:mail", "in part", **run | ghost),
+            sent("p:more", "in part", **run | ghost | {"withheld_by": "more:1"}),
+            sent("w", "wholly", slate=[], **run),
+            sent("w:mail", "wholly", **run | ghost),
+            sent("s", "on the site", placement="home", group="holdout"),
+            *(sent(f"r{days}", "twice", campaign="a", run_on=day - timedelta(days=days)) for days in (0, 1)),
+            *(sent(f"c{name}", "of two", campaign=name, run_on=day) for name in "ab"),
+            *(sent(f"n{number}", "without a run", campaign="a") for number in (1, 2)),
+        ]
+    )
+    units = ["treated", "held out", "in part", "wholly", "on the site", "twice", "of two", "without a run"]
+
+    today, week = ledger.contacts(units, NOON, UTC)
+    assert today.tolist() == [1, 1, 1, 1, 0, 1, 2, 2]
+    assert week.tolist() == [1, 1, 1, 1, 0, 2, 2, 2]
+    assert messages_of(ledger, "a", units, day - timedelta(days=9)).tolist() == [1, 1, 1, 1, 0, 2, 1, 2]
+
+    today, week = ledger.contacts(units, NOON, UTC, except_run=("a", day))
+    assert today.tolist() == [0, 0, 0, 0, 0, 0, 1, 2]
+    assert week.tolist() == [0, 0, 0, 0, 0, 1, 1, 2]
+    assert messages_of(ledger, "a", units, day).tolist() == [0, 0, 0, 0, 0, 1, 0, 2]
+
+
+@pytest.mark.parametrize("hidden", [None, "holdout", "ghost"])
+def test_an_event_message_that_was_held_back_counts_like_one_that_was_sent(
+    ledger: Ledger, hidden: str | None
+) -> None:
+    event = {"kind": "event", "reason": {"code": "birthday"}}
+    run = {"campaign": "a", "run_on": NOON.date(), "slate": [event]}
+    if hidden is None:
+        ledger.record_decisions([sent("d", **run)])
+    elif hidden == "holdout":
+        ledger.record_decisions([sent("d", group="holdout", **run)])
+    else:
+        ledger.record_decisions(
+            [
+                sent("d", **run | {"slate": []}),
+                sent("d:mail", group="holdout", withheld_by="mail:1", **run),
+            ]
+        )
+
+    assert event_made(ledger, ["ann", "bob"], NOON, message=True).tolist() == [True, False]
+    assert event_made(ledger, ["ann"], NOON, True, ("a", NOON.date())).tolist() == [False]
 
 
 def test_tables_come_out_as_typed_columns_even_when_empty(ledger: Ledger) -> None:
@@ -210,17 +265,15 @@ def test_many_stretches_of_a_table_make_one_with_every_row_as_it_was_told(ledger
     some = ledger.decisions(NOON, until, only=("unit_id",))
     assert some.column_names == ["unit_id"]
     assert some["unit_id"].to_pylist() == [one.unit_id for one in expected if one.at < until]
-    with ledger.stream("decisions", NOON, until, only=("unit_id",)) as reader:
-        assert sorted(reader.read_all()["unit_id"].to_pylist()) == sorted(some["unit_id"].to_pylist())
 
 
 def test_a_reader_sees_nothing_that_was_written_after_it_began(ledger: Ledger) -> None:
     ledger.record_decisions([sent(f"d{number}", slate=["x" * 900]) for number in range(9_000)])
 
-    with ledger.stream("decisions", only=("decision_id",)) as reader:
-        first = reader.read_next_batch().num_rows
-        ledger.record_decisions([sent(f"late{number}", slate=["x" * 900]) for number in range(3_000)])
-        rest = reader.read_all().num_rows
+    batches = columns.stream(ledger.engine, schema.decisions, ("decision_id",))
+    first = next(batches).num_rows
+    ledger.record_decisions([sent(f"late{number}", slate=["x" * 900]) for number in range(3_000)])
+    rest = sum(batch.num_rows for batch in batches)
 
     assert 0 < first < first + rest == 9_000
 

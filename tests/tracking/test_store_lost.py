@@ -14,7 +14,7 @@ import pytest
 from benchmarks import postgres
 from nextoffer.config import Experiment
 from nextoffer.errors import LedgerError
-from nextoffer.tracking import database
+from nextoffer.tracking import columns, database, schema
 from nextoffer.tracking.ledger import Ledger, open_ledger
 from nextoffer.tracking.schema import Decision, Event, Order
 
@@ -128,13 +128,13 @@ def test_a_reader_in_mid_table_is_told_that_the_server_died(own_server: postgres
         ledger.record_decisions(
             [Decision(f"{part}-{k}", "ann", "treated", NOON, None, [{"text": "x" * 900}]) for k in range(500)]
         )
-    reader = ledger.stream("decisions", only=("slate",))
-    assert reader.read_next_batch().num_rows > 0
+    batches = columns.stream(ledger.engine, schema.decisions, ("slate",))
+    assert next(batches).num_rows > 0
 
     own_server.stop()
 
     with pytest.raises(LedgerError, match="Check that the database"):
-        reader.read_all()
+        list(batches)
     own_server.start()
     assert ledger.decisions(only=("decision_id",)).num_rows == 10_000
     ledger.close()

@@ -12,10 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from nextoffer.config import Experiment, Settings, Trial
 from nextoffer.domain.arrays import Bools, Ints, Strings
 from nextoffer.tracking.holdout import hash_share, seed_of
@@ -149,29 +145,6 @@ def withhold(decision: Decision, studies: Sequence[Study]) -> tuple[Decision, tu
         )
         decision = replace(decision, slate=left, propensities=others)
     return decision, tuple(ghosts)
-
-
-def covered(study: Study, decisions: pa.Table) -> Bools:
-    """(n,) bool, decisions whose slate holds an offer the study covers, whether it left the house or was held back.
-
-    By them a unit of either group was reached by the study: those of the permanent holdout (group `holdout`,
-    `withheld_by` null) count too, and are not to be counted.
-
-    Parameters
-    ----------
-    decisions : columns `campaign` and `slate` (JSON texts) of the ledger's decisions
-    """
-    slates, campaigns = decisions["slate"], decisions["campaign"]
-    if study.trial.kinds:
-        # as orjson writes offers; in a title the quotes would be escaped
-        kinds = "|".join(study.trial.kinds)
-        found = pc.match_substring_regex(slates, pattern=f'"kind":"({kinds})"')
-    else:
-        found = pc.not_equal(slates, "[]")
-    if study.trial.campaigns:
-        wanted = pa.array(study.trial.campaigns, campaigns.type)
-        found = pc.and_(found, pc.is_in(campaigns, value_set=wanted))
-    return np.asarray(pc.fill_null(found, False).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 def terms_of(experiment: Experiment | Study) -> dict[str, Any]:

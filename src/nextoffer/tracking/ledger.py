@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta, tzinfo
 
 import orjson
 import pyarrow as pa
-from sqlalchemy import Engine, Table, and_, func, select
+from sqlalchemy import Engine, Table, and_, case, func, select
 
 from nextoffer.config import Experiment
 from nextoffer.domain.arrays import Bools, Ints
@@ -164,10 +164,12 @@ class Ledger:
         zone: tzinfo,
         except_run: tuple[str, date] | None = None,
     ) -> tuple[Ints, Ints]:
-        """Messages each unit was sent on the shop's local day of `now`, and on the seven days ending with it.
+        """Messages for each unit on the shop's local day of `now`, and on the seven days ending with it.
 
-        A message is a campaign's decision, with at least one offer, for a treated unit. What a site showed
-        does not count, nor does the run `except_run` (campaign, run_on), so that it can be repeated.
+        A message is a campaign's decision with at least one offer, also one that was not sent because the unit is
+        held out: were only the treated capped, the customers a later campaign reaches in the two groups would be
+        other people. What leaves and what experiments hold back of it are one message, of one run. What a site
+        showed does not count, nor does the run `except_run` (campaign, run_on), so that it can be repeated.
 
         Returns
         -------
@@ -175,16 +177,15 @@ class Ledger:
         """
         table = schema.decisions
         today = queries.aware(now).astimezone(zone).date()
-        is_today = queries.on_days(table, today, today, zone)
+        is_today = case((queries.on_days(table, today, today, zone), 1), else_=0)
         query = (
-            select(table.c.unit_id, func.count(1).filter(is_today), func.count(1))
+            select(table.c.unit_id, func.max(is_today).label("today"))
             .where(
                 table.c.campaign.is_not(None),
-                table.c.group == schema.TREATED,
                 table.c.slate != "[]",
                 queries.on_days(table, today - timedelta(days=6), today, zone),
             )
-            .group_by(table.c.unit_id)
+            .group_by(table.c.unit_id, table.c.campaign, queries.run_of(table))
         )
         if except_run is not None:
             campaign, run_on = except_run
@@ -193,7 +194,9 @@ class Ledger:
         rows: list[tuple[str, int, int]] = []
         with database.reading(self._engine) as connection:
             for wanted in queries.narrowed(query, table.c.unit_id, unit_ids):
-                rows += [(unit, day, week) for unit, day, week in connection.execute(wanted)]
+                one = wanted.subquery()
+                counts = select(one.c.unit_id, func.sum(one.c.today), func.count(1)).group_by(one.c.unit_id)
+                rows += [(unit, day, week) for unit, day, week in connection.execute(counts)]
         return queries.aligned(unit_ids, rows)
 
     def orders_of(self, unit_id: str, since: datetime) -> tuple[str, ...]:
@@ -298,23 +301,6 @@ class Ledger:
         return columns.whole(
             self._engine, table, table.columns.keys(), order=table.primary_key.columns.keys()
         )
-
-    def stream(
-        self,
-        name: str,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        only: Sequence[str] = (),
-    ) -> pa.RecordBatchReader:
-        """`decisions`, `events` or `orders` a few thousand rows at a time, for more than fits memory; unsorted.
-
-        It holds a connection until it was read to its end or is closed.
-        """
-        table = schema.metadata.tables[name]
-        names = tuple(only) or table.columns.keys()
-        where, values = _within(table, since, until)
-        batches = columns.stream(self._engine, table, names, where, values)
-        return pa.RecordBatchReader.from_batches(columns.schema_of(table, names), batches)
 
     def _window(
         self,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from sqlalchemy import ColumnElement, Connection, Dialect, Engine, Select, Table, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Dialect, Engine, Select, Table, and_, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from nextoffer.domain.arrays import Ints
@@ -114,6 +114,12 @@ def on_days(table: Table, first: date, last: date, zone: tzinfo) -> ColumnElemen
             table.c.at < schema.to_micros(ends),
         ),
     )
+
+
+def run_of(table: Table) -> ColumnElement[str]:
+    """What tells the messages of one campaign to one unit apart: the run, of which a message and what experiments
+    held back of it are parts; without a run the decision itself."""
+    return func.coalesce(table.c.run_on, table.c.decision_id)
 
 
 def by_bytes(engine: Engine, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:

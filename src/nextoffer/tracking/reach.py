@@ -30,9 +30,8 @@ def messages_of(ledger: Written, campaign: str, unit_ids: Sequence[str], except_
     -------
     (n,) int64, in the order of `unit_ids`
     """
-    # a message and what experiments held back of it are one
-    run = func.coalesce(decisions.c.run_on, decisions.c.decision_id)
-    query = select(decisions.c.unit_id, func.count(run.distinct())).where(
+    runs = func.count(queries.run_of(decisions).distinct())
+    query = select(decisions.c.unit_id, runs).where(
         decisions.c.campaign == campaign,
         or_(decisions.c.run_on.is_(None), decisions.c.run_on != except_run_on.isoformat()),
         decisions.c.slate != "[]",
@@ -47,7 +46,8 @@ def event_made(
     message: bool,
     except_run: tuple[str, date] | None = None,
 ) -> Bools:
-    """Which units were made an event offer earlier this year, in either group, so that another is one too many.
+    """Which units were made an event offer earlier this year, or would have been if held out, so that another is
+    one too many.
 
     The same occasion may be spoken of for as long as it lasts: what was shown within ONE_OCCASION is that. But only
     one `message` is sent about it.
