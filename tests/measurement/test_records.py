@@ -111,6 +111,36 @@ def test_a_return_the_history_holds_already_is_not_taken_off_twice_but_a_later_o
     assert {name: row["revenue"] for name, row in got.items()} == {"o1": 250, "o2": 440, "o3": 10}
 
 
+def test_who_brings_a_purchase_back_does_not_take_it_over() -> None:
+    history = shop_lines(
+        [
+            {"order_id": "o1", "customer_id": "ann", "revenue": 500},
+            {"order_id": "o1", "customer_id": "zoe", "revenue": -200, "quantity": -1, "ordered_at": 3},
+            {
+                "order_id": "o2",
+                "customer_id": "zoe",
+                "revenue": -50,
+                "quantity": -1,
+            },  # all that is known of it
+        ]
+    )
+    told = live(
+        [
+            {"order_id": "o3", "unit_id": "bob", "revenue": 400},
+            {"order_id": "r", "unit_id": "zoe", "revenue": -400, "at": 8, "returns_of": "o3"},
+        ]
+    )
+
+    with opened(orders=history, live_orders=told) as records:
+        got = orders_of(records)
+
+    assert {name: (row["customer_id"], row["revenue"]) for name, row in got.items()} == {
+        "o1": ("ann", 300),
+        "o2": ("zoe", -50),
+        "o3": ("bob", 0),
+    }
+
+
 amounts = st.integers(-300, 900)
 
 
@@ -178,7 +208,8 @@ def test_orders_are_those_a_careful_clerk_would_write_down(
     for name, some in lines.items():
         bought = [at for at, revenue, _, _ in some if revenue >= 0] or [at for at, *_ in some]
         margin = sum(rounded(revenue) if cost is None else revenue - cost for _, revenue, cost, _ in some)
-        owner = max((who for *_, who in some if who is not None), default=None)
+        buyers = [who for _, revenue, _, who in some if revenue >= 0 and who is not None]
+        owner = max(buyers or (who for *_, who in some if who is not None), default=None)
         expected[name] = (owner, day(min(bought)), sum(revenue for _, revenue, *_ in some), margin)
 
     with opened(orders=shop_lines(history), live_orders=live(told)) as records:
@@ -258,6 +289,56 @@ def test_a_visitor_counts_as_the_one_customer_they_became() -> None:
         assert [row["unit_id"] for row in dictionaries(records, units.format("offered"))] == ["ann", "v2"]
 
 
+def test_nobody_takes_over_a_customer_by_naming_them_as_their_visitor() -> None:
+    history = shop_lines([{"order_id": "o1", "customer_id": "ann", "revenue": 500}])
+    people = pa.table({"customer_id": ["bob"]})
+    told = live(
+        [
+            {"order_id": f"live-{name}", "unit_id": name, "revenue": 10}
+            for name in ("ann", "bob", "cat", "v1", "v2", "loop")
+        ]
+    )
+    rows = [
+        {"unit_id": unit, "group": "treated" if unit == "eve" else "holdout"}
+        for unit in ("ann", "bob", "cat", "eve")
+    ]
+    links = [
+        ("ann", "eve"),  # has ordered
+        ("bob", "eve"),  # is known to the shop
+        ("v1", "cat"),
+        ("cat", "eve"),  # is what v1 became
+        ("v2", "eve"),
+        ("loop", "v2"),  # v2 would be a customer then
+    ]
+
+    with opened(
+        orders=history,
+        customers=people,
+        live_orders=told,
+        identities=linked(links),
+        assignments=assigned(rows),
+    ) as records:
+        whose = {name: row["customer_id"] for name, row in orders_of(records).items()}
+        groups = records.rows('SELECT unit_id, "group", crossed FROM assigned ORDER BY unit_id')
+        assert (records.n_merged, records.n_ambiguous) == (2, 4)
+
+    assert whose == {
+        "o1": "ann",
+        "live-ann": "ann",
+        "live-bob": "bob",
+        "live-cat": "cat",
+        "live-v1": "cat",
+        "live-v2": "v2",
+        "live-loop": "v2",
+    }
+    assert groups == [
+        ("ann", "holdout", False),
+        ("bob", "holdout", False),
+        ("cat", "holdout", False),
+        ("eve", "treated", False),
+    ]
+
+
 def test_a_person_stays_in_their_own_group_else_in_that_of_their_first_visit() -> None:
     rows = [
         {"unit_id": "v1", "group": "treated", "assigned_at": 0},
@@ -314,6 +395,32 @@ def test_what_does_not_fit_into_memory_is_spilled(tmp_path: Path) -> None:
         assert records.row("SELECT current_setting('memory_limit')") == ("95.3 MiB",)
 
 
+def test_a_query_too_large_for_memory_and_disk_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    with opened(memory_limit="30MB", temp_directory=tmp_path / "spill") as records:
+        records.rows("SET max_temp_directory_size = '1MB'")
+        with pytest.raises(MeasurementError, match=r"^memory and disk do not suffice.*engine\.memory_limit"):
+            records.rows("CREATE TEMP TABLE big AS SELECT range AS a, hash(range) AS b FROM range(5000000)")
+        assert records.row("SELECT 5") == (5,)  # what needs less still can
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT CAST(customer_id AS INTEGER) FROM orders",
+        "SELECT CAST(revenue AS TINYINT) FROM orders",
+        "SELECT CAST(revenue AS DECIMAL(18,6)) * CAST('5000000000.1' AS DECIMAL(18,6)) FROM orders",
+    ],
+)
+def test_what_cannot_be_counted_is_told_without_quoting_what_customers_did(query: str) -> None:
+    history = shop_lines([{"order_id": "o1", "customer_id": "ann@example.com", "revenue": -98765}])
+
+    with opened(orders=history) as records:
+        for ask in (records.rows, records.row, records.arrow):
+            with pytest.raises(MeasurementError, match="cannot be measured: ") as caught:
+                ask(query)
+            assert "example" not in str(caught.value) and "98765" not in str(caught.value)
+
+
 def test_a_slate_mangled_by_hand_is_refused_in_one_sentence() -> None:
     mangled = decided([{"decision_id": "d", "unit_id": "ann"}]).to_pylist()
     mangled[0]["slate"] = '[{"offer_id": '
@@ -347,3 +454,29 @@ def test_lines_of_live_orders_are_weighed_in_the_currencys_own_minor_units(curre
 
     with opened(live_orders=told, currency=currency) as records:
         assert orders_of(records)["o"]["revenue"] == minor
+
+
+@pytest.mark.parametrize(
+    ("currency", "quantity", "price", "discount", "shares"),
+    [
+        ("EUR", "1", "10000.00", "0", (1_000_000, 500_000)),
+        ("EUR", "2", "10000.00", "5000.00", (1_500_000, 500_000)),
+        ("EUR", "1", "99999999.99", "0", (9_999_999_999, 500_000)),
+        ("EUR", "12.5", "999999999.99", "0", (1_249_999_999_988, 500_000)),
+        ("EUR", "1", "999999999999.99", "899999999999.99", (10_000_000_000_000, 500_000)),
+        ("EUR", "900000000000", "99.99", "0", (8_999_100_000_000_000, 500_000)),
+        ("JPY", "3", "900000000000", "0", (2_700_000_000_000, 5_000)),
+    ],
+)
+def test_what_a_line_of_a_large_order_was_worth_is_exact(
+    currency: str, quantity: str, price: str, discount: str, shares: tuple[int, int]
+) -> None:
+    first = {"product_id": "a", "quantity": quantity, "unit_price": price, "line_discount": discount}
+    other = {"product_id": "b", "quantity": "1", "unit_price": "5000.00"}
+    told = live([{"order_id": "o", "unit_id": "ann", "revenue": sum(shares), "lines": [first, other]}])
+
+    with opened(live_orders=told, currency=currency) as records:
+        got = records.rows("SELECT revenue FROM lines ORDER BY product_id")
+        assert orders_of(records)["o"]["revenue"] == sum(shares)
+
+    assert tuple(revenue for (revenue,) in got) == shares

@@ -125,8 +125,8 @@ WITH given AS (
     SELECT h.event_id, h.unit_id, h.type, h."at", COALESCE(h.offer_id, a.offer.offer_id) AS offer_id,
         COALESCE(h.decision_id, a.offer.decision_id) AS decision_id, a.offer.kind AS kind,
         a.offer.campaign AS campaign, a.offer.placement AS placement, a.offer.incentive_name AS incentive_name,
-        h.payload ->> '$.order_id' AS order_id,
-        h.decision_id AS named, CAST(ROUND(CAST(h.payload ->> '$.discount' AS DECIMAL(38,6)) * $scale) AS BIGINT) AS told,
+        h.payload ->> '$.order_id' AS order_id, h.decision_id AS named,
+        CAST(ROUND(CAST(h.payload ->> '$.discount' AS DECIMAL(38,6)) * $scale) AS BIGINT) AS told,
         CAST(ROUND(CAST(a.offer.list_price AS DECIMAL(38,6)) * $scale) AS BIGINT)
             - CAST(ROUND(CAST(a.offer.final_price AS DECIMAL(38,6)) * $scale) AS BIGINT) AS shown,
         COALESCE(a.offer.incentive ->> '$.type', 'none') AS incentive,

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 Rows: TypeAlias = Path | pa.Table | None
 
-_VALUE = re.compile(r"[\"'(\d]")  # where what DuckDB says may begin to quote what it read
+_VALUE = re.compile(r"[\"'(]| [-\d]")  # where what DuckDB says may begin to quote what it read
 _PARAMETER = re.compile(r"\$([a-z_]\w*)")
 # How long after being assigned an order counts in an experiment, and how long after an opened offer it is attributed:
 # what refills or wins back takes as long as an order does.
@@ -213,18 +213,30 @@ def _connected(
 
 
 @contextmanager
-def _explained(con: DuckDBPyConnection) -> Iterator[None]:
-    """What cannot be read is said in one sentence, and the connection is closed."""
+def _explained() -> Iterator[None]:
+    """What cannot be counted is said in one sentence, which quotes nothing of what customers did."""
     import duckdb
 
     try:
         yield
+    except duckdb.OutOfMemoryException as error:
+        raise MeasurementError(
+            "memory and disk do not suffice to measure: raise engine.memory_limit, or free disk space where "
+            "engine.temp_directory lies"
+        ) from error
+    except duckdb.IOException as error:
+        raise MeasurementError(
+            f"a file needed to measure cannot be read or written: {_first_line(error)}. Is it there, is the disk full?"
+        ) from error
     except duckdb.Error as error:
-        con.close()
-        reason = str(error).partition("\n")[0][:200]
+        reason = _VALUE.split(_first_line(error), maxsplit=1)[0].strip(" :,=-")
         raise MeasurementError(
             f"the shop's history and the ledger cannot be measured: {reason}. Were rows of the ledger changed by hand?"
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:200].rstrip(".")
 
 
 def _merge(con: DuckDBPyConnection, scale: int, margin_share: float) -> None:
