@@ -15,6 +15,7 @@ import pytest
 
 from nextoffer.errors import BadRecordError, MissingFileError
 from nextoffer.tracking.ledger import Ledger
+from nextoffer.tracking.parse import parse_order
 from nextoffer.tracking.record import RecordReport, parse_event, record_file
 
 LONDON = ZoneInfo("Europe/London")
@@ -109,7 +110,10 @@ def order_with(**fields: object) -> dict[str, object]:
         ({"event_type": "purchase"} | order_with(unit_price="NaN"), "order.lines[0].unit_price"),
         ({"event_type": "purchase"} | order_with(unit_price="1e99"), "order.lines[0].unit_price"),
         ({"event_type": "purchase"} | order_with(unit_price="2,55"), "order.lines[0].unit_price"),
-        ({"event_type": "purchase"} | order_with(unit_price="1e11", quantity="1e11"), "order"),
+        (
+            {"event_type": "purchase"} | order_with(unit_price="1e11", quantity="1e11"),
+            "order.lines[0].unit_price",
+        ),
     ],
 )
 def test_a_bad_event_names_the_field_at_fault(change: dict[str, Any], field: str) -> None:
@@ -118,6 +122,44 @@ def test_a_bad_event_names_the_field_at_fault(change: dict[str, Any], field: str
 
     assert caught.value.field == field
     assert str(caught.value).startswith(field)
+
+
+# 2**53 = 9 007 199 254 740 992
+@pytest.mark.parametrize(
+    ("line", "more", "field"),
+    [
+        ({"unit_price": "90071992547.40", "quantity": "1000"}, {}, None),
+        ({"unit_price": "90071992547.41", "quantity": "1000"}, {}, "order.lines[0].unit_price"),
+        ({"unit_price": "90071992547.41", "quantity": "-1000"}, {}, "order.lines[0].unit_price"),
+        ({"unit_price": "90071992547.41", "quantity": "1000"}, {"revenue": "5"}, "order.lines[0].unit_price"),
+        (
+            {"unit_price": "1", "unit_cost": "-90071992547.41", "quantity": "1000"},
+            {"cost": "5"},
+            "order.lines[0].unit_cost",
+        ),
+    ],
+)
+def test_a_line_of_more_than_an_exact_number_can_hold_is_refused(
+    line: dict[str, str], more: dict[str, str], field: str | None
+) -> None:
+    items = [{"product_id": "tea", **line}]
+    at = datetime(2026, 7, 1, tzinfo=UTC)
+    if field is None:
+        assert parse_order("o1", "ann", at, items, "GBP", **more).revenue == 9_007_199_254_740_000
+        return
+
+    with pytest.raises(BadRecordError, match="minor units") as caught:
+        parse_order("o1", "ann", at, items, "GBP", **more)
+
+    assert caught.value.field == field
+
+
+def test_all_lines_of_an_order_together_are_an_exact_number() -> None:
+    items = [{"product_id": "tea", "unit_price": "50000000000", "quantity": "1000"}] * 2
+    order = {"order_id": "o1", "lines": items}
+
+    with pytest.raises(BadRecordError, match=r"^order must amount to at most 9007199254740992 minor units"):
+        parse_event(VIEW | {"event_type": "purchase", "order": order}, LONDON, "GBP")
 
 
 def test_something_that_is_no_object_is_refused() -> None:

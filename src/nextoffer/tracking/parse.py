@@ -17,6 +17,7 @@ from nextoffer.tracking.schema import Event, Order
 
 _LONGEST_ID = 256
 _LARGEST = Decimal(10) ** 12
+_LARGEST_AMOUNT = 2**53  # minor units: exact in every number that carries them
 _FIRST_YEAR, _LAST_YEAR = 1990, 2200
 CLOCKS_DIFFER = timedelta(minutes=10)  # a moment later than ours by more than this is wrong
 _NEEDS_PRODUCT = frozenset({"detail-page-view", "add-to-cart", "remove-from-cart"})
@@ -80,9 +81,10 @@ def parse_order(
 
     Raises
     ------
-    BadRecordError : a line lacks its product or has an impossible quantity, price or cost.
+    BadRecordError : a line lacks its product or has an impossible quantity, price or cost, or something amounts to
+        more than 2**53 minor units.
     """
-    lines = tuple(_line(item, number) for number, item in enumerate(items, start=1))
+    lines = tuple(_line(item, number, currency) for number, item in enumerate(items, start=1))
     if revenue in (None, ""):
         if not lines:
             raise bad_field("order.lines", None, "must hold a line, or `revenue` must be given")
@@ -94,8 +96,9 @@ def parse_order(
         spent = _money("cost", cost, currency)
     elif lines and all("unit_cost" in line for line in lines):
         spent = sum(_product(line, "unit_cost", currency) for line in lines)
-    if max(abs(sold), abs(spent or 0)) >= 2**62:
-        raise bad_field("order", sold, "must have a possible value")
+    for field, amount in (("order", sold), ("order.cost", spent or 0)):
+        if abs(amount) > _LARGEST_AMOUNT:
+            raise bad_field(field, amount, f"must amount to at most {_LARGEST_AMOUNT} minor units")
     return Order(order_id, unit_id, at, sold, currency, spent, lines)
 
 
@@ -168,7 +171,7 @@ def lines_of(order: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return lines
 
 
-def _line(item: Mapping[str, Any], number: int) -> dict[str, str]:
+def _line(item: Mapping[str, Any], number: int, currency: str) -> dict[str, str]:
     where = f"order.lines[{number - 1}]"
     if not isinstance(item, Mapping):
         raise bad_field(where, item, "must be an object with product_id, quantity and unit_price")
@@ -188,6 +191,10 @@ def _line(item: Mapping[str, Any], number: int) -> dict[str, str]:
     for field in ("unit_cost", "line_discount"):
         if item.get(field) not in (None, ""):
             line[field] = str(number_of(item, field, where))
+    for field in ("unit_price", "unit_cost"):
+        if field in line and abs(_product(line, field, currency)) > _LARGEST_AMOUNT:
+            rule = f"times the quantity must amount to at most {_LARGEST_AMOUNT} minor units"
+            raise bad_field(f"{where}.{field}", line[field], rule)
     return line
 
 
