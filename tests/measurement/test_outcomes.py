@@ -236,6 +236,63 @@ def test_a_use_that_both_the_till_and_the_shop_tell_of_costs_once_and_outside_th
     assert got.values["incentive_cost"].tolist() == [1.3]
 
 
+@pytest.mark.parametrize(
+    ("told", "n_counted"),
+    [
+        ([("d1", None), ("d2", None)], 2),  # a use of each
+        ([("d1", None), ("d1", None), ("d2", None)], 2),
+        ([("d1", None), (None, None)], 1),  # of which one is not known: the same
+        ([(None, None), (None, None)], 1),
+        ([("d1", "2.00"), ("d1", None), ("d2", None)], 2),
+        ([(None, "2.00"), ("d2", None)], 1),  # what the till tells may be that of d2
+        ([("d1", "2.00"), (None, None)], 1),
+        ([("d1", "2.00"), ("d2", "2.00"), ("d2", None)], 2),
+    ],
+)
+def test_a_use_counts_once_for_every_decision_that_offered_it(
+    told: list[tuple[str | None, str | None]], n_counted: int
+) -> None:
+    slate = [offer(incentive={"type": "points", "value": "200"})]
+    made = [
+        {"decision_id": name, "unit_id": "ann", "slate": slate, "at": at}
+        for name, at in (("d1", 1), ("d2", 8))
+    ]
+    uses = [
+        {
+            "unit_id": "ann",
+            "decision_id": decision,
+            "offer_id": "o",
+            "type": "promotion-redeemed",
+            "at": 9 + n,
+        }
+        | ({} if discount is None else {"payload": {"discount": discount}})
+        for n, (decision, discount) in enumerate(told)
+    ]
+
+    got = seen(
+        PERMANENT,
+        assignments=assigned([{"unit_id": "ann"}]),
+        decisions=decided(made),
+        events=happened(uses),
+    )
+
+    assert got.values["incentive_cost"].tolist() == [2.0 * n_counted]
+
+
+def test_an_incentive_of_a_large_order_costs_what_it_is_worth() -> None:
+    slate = [offer(incentive={"type": "percent"}, list_price="30000000000.00", final_price="20000000000.00")]
+    use = {"decision_id": "d", "offer_id": "o", "type": "promotion-redeemed"}
+
+    for payload, cost in ((None, 1e10), ({"discount": "25000000000.01"}, 25_000_000_000.01)):
+        got = seen(
+            PERMANENT,
+            assignments=assigned([{"unit_id": "ann"}]),
+            decisions=decided([{"decision_id": "d", "unit_id": "ann", "slate": slate}]),
+            events=happened([use if payload is None else use | {"payload": payload}]),
+        )
+        assert got.values["incentive_cost"].tolist() == [cost]
+
+
 def test_messages_cost_the_treated_who_were_sent_one() -> None:
     rows = [{"unit_id": unit, "group": "holdout" if unit == "cat" else "treated"} for unit in UNITS]
     decisions = [
