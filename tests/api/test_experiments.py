@@ -18,6 +18,7 @@ from tests.api.test_over_a_real_bundle import shop, trained  # noqa: F401  # fix
 from nextoffer.api.opened import shop_opener
 from nextoffer.api.server import shop_app
 from nextoffer.api.service import BundleService
+from nextoffer.api.writer import ToRecord, recorder
 from nextoffer.config import Secrets, Trial
 from nextoffer.domain.offers import Slate, SlateRequest
 from nextoffer.errors import ConfigError
@@ -26,7 +27,7 @@ from nextoffer.tracking.allocation import altered
 from nextoffer.tracking.experiments import Study, takes_part
 from nextoffer.tracking.holdout import groups
 from nextoffer.tracking.ledger import Ledger, open_ledger
-from nextoffer.tracking.schema import HOLDOUT, TREATED
+from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision, Event
 
 UNITS = [f"c{number:02d}" for number in range(60)]
 KINDS = ("for_you", "win_back", "cross_sell")
@@ -157,6 +158,56 @@ def test_a_visitor_is_held_out_like_anybody_and_a_request_without_a_name_never(m
         kinds = kinds_of(world.post("/v1/recommend", {"visitor_id": unit}))
         assert ("win_back" in kinds) is not held_by(world, "win", unit)
     assert kinds_of(world.post("/v1/recommend", {})) == list(KINDS)
+
+
+@pytest.mark.parametrize("key", ["client", "server"])
+def test_a_visitor_who_logged_in_before_has_the_customers_group_and_the_visitors_slate(
+    make_site: MakeSite, key: str
+) -> None:
+    world = make_site(0.3, win=WIN_BACK)
+    linked = {f"v{unit}": unit for unit in UNITS}
+
+    def told(visitor: str, customer: str) -> dict[str, str]:
+        return {
+            "event_id": f"{visitor}-{customer}",
+            "event_type": "detail-page-view",
+            "occurred_at": "2026-11-22T09:00:00Z",
+            "product_id": "22423",
+            "visitor_id": visitor,
+            "customer_id": customer,
+        }
+
+    shared = [told("family", "c01"), told("family", "c02"), told("c02", "c03")]
+    assert (
+        world.post("/v1/events", [told(*pair) for pair in linked.items()] + shared).json()["accepted"] == 63
+    )
+    met = set()
+    for visitor, unit in [*linked.items(), ("family", "family"), ("c02", "c02"), ("stranger", "stranger")]:
+        answer = world.post("/v1/recommend", {"visitor_id": visitor}, key=key)
+        out, held = bool(groups(world.settings.experiment, [unit])[0]), held_by(world, "win", unit)
+        assert kinds_of(answer) == ([] if out else [kind for kind in KINDS if kind != "win_back" or not held])
+        assert answer.json()["customer_id"] is None and answer.json()["fallback"] == "popular"
+        assert all(offer["code"] is None for offer in answer.json()["offers"])
+        assert answer.json().get("experiment", {}).get("group") == (
+            None if key == "client" else HOLDOUT if out else TREATED
+        )
+        row = world.ledger.decision(answer.json()["attribution_token"])
+        assert row is not None and (row.unit_id, row.group) == (unit, HOLDOUT if out else TREATED)
+        met.add((out, held))
+    assert len(met) == 4
+    assigned = set(world.ledger.assignments(world.settings.experiment)["unit_id"].to_pylist())
+    assert assigned == {*UNITS, "family", "stranger"}
+
+
+def test_a_customer_asking_beside_their_visitor_keeps_their_segment(make_site: MakeSite) -> None:
+    world = make_site(0.0)
+    link = Event("e", "detail-page-view", NOW, "c01", payload={"visitor_id": "v"})
+    world.ledger.record_events([link])
+    record = recorder(world.ledger, world.settings.experiment)
+    named = ToRecord(Decision("d1", "c01", "", NOW, None, []), stratum="loyal")
+    record([named, ToRecord(Decision("d2", "v", "", NOW, None, []), anonymous=True)])
+
+    assert world.ledger.assignments(world.settings.experiment)["stratum"].to_pylist() == ["loyal"]
 
 
 def test_a_customer_with_nothing_left_gets_an_empty_slate_whose_token_is_known(make_site: MakeSite) -> None:

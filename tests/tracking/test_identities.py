@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nextoffer.errors import BadRecordError
+from nextoffer.tracking.identities import customers_of
 from nextoffer.tracking.ledger import Ledger
 from nextoffer.tracking.parse import CLOCKS_DIFFER, parse_event
 from nextoffer.tracking.record import record_file
+from nextoffer.tracking.schema import Decision
 
 NOON = datetime(2026, 3, 10, 12, tzinfo=UTC)
 TEA = {"product_id": "tea", "quantity": 2, "unit_price": "2.55"}
@@ -62,6 +64,32 @@ def test_the_same_id_for_visitor_and_customer_is_no_link(ledger: Ledger) -> None
     record(ledger, told("e1", visitor_id="ann", customer_id="ann"))
 
     assert ledger.identities().num_rows == 0
+
+
+def test_an_id_known_as_a_customers_is_nobodys_visitor(ledger: Ledger) -> None:
+    mailed = Decision("d", "eve", "treated", NOON, None, [], campaign="mail", run_on=NOON.date())
+    ledger.record_decisions([mailed])
+    record(
+        ledger,
+        told("e1", visitor_id="ann", customer_id="bob"),  # of the same batch
+        told("e2", visitor_id="v1", customer_id="ann"),
+        told("e3", visitor_id="eve", customer_id="bob"),  # a campaign wrote to her
+    )
+    record(ledger, told("e4", visitor_id="ann", customer_id="bob"), told("e5", visitor_id="v2"))
+    record(ledger, told("e6", visitor_id="v2", customer_id="bob"))  # seen before, and never as a customer
+
+    pairs = [(row["visitor_id"], row["customer_id"]) for row in ledger.identities().to_pylist()]
+    assert pairs == [("v1", "ann"), ("v2", "bob")]
+
+
+def test_a_visitor_is_the_one_customer_they_turned_out_to_be_or_nobody(ledger: Ledger) -> None:
+    pairs = [("v1", "ann"), ("shared", "ann"), ("shared", "bob"), ("late", "bob")]
+    record(ledger, *(told(f"e{n}", visitor_id=v, customer_id=c) for n, (v, c) in enumerate(pairs)))
+    record(ledger, told("e9", visitor_id="v9", customer_id="late"))  # a customer after all
+
+    asked = ["late", "new", "shared", "v1", "v9"]
+    assert customers_of(ledger.engine, asked) == {"v1": "ann", "v9": "late"}
+    assert customers_of(ledger.engine, []) == {}
 
 
 def test_threads_that_link_the_same_visitors_in_any_order_leave_one_row_each(ledger: Ledger) -> None:

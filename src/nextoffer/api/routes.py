@@ -180,7 +180,8 @@ class Routes:
         menu = bundle.menu(now)
         # a code is bound to a customer: a visitor may turn out to be anybody
         grants = grants_of(decision, menu) if customer_id and menu is not None else ()
-        recorded = await self._writer.write(ToRecord(decision, grants=grants, stratum=slate.segment))
+        anonymous = customer_id is None and visitor_id is not None
+        recorded = await self._writer.write(ToRecord(decision, (), grants, slate.segment, anonymous))
         body = wire.slate_body(
             slate,
             [] if recorded.group == HOLDOUT else [dict(offer) for offer in recorded.slate],

@@ -25,6 +25,7 @@ from nextoffer.errors import LedgerError
 from nextoffer.tracking.codes import Codes, Grant
 from nextoffer.tracking.experiments import Study, held_out_of, withhold
 from nextoffer.tracking.grants import with_codes
+from nextoffer.tracking.identities import customers_of
 from nextoffer.tracking.schema import HOLDOUT, TREATED, Decision, Event
 
 UNASSIGNED: Final = "unassigned"
@@ -141,12 +142,14 @@ class ToRecord:
     """What one request leaves in the ledger: a decision whose group is not yet known, or events.
 
     `grants` are what the decision's offers grant to a treated customer, `stratum` the customer's segment if known.
+    `anonymous`: the decision's unit is a visitor, of whom the request said no more.
     """
 
     decision: Decision | None = None
     events: tuple[Event, ...] = ()
     grants: tuple[Grant, ...] = ()
     stratum: str | None = None
+    anonymous: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,7 @@ def recorder(
     """
 
     def commit(batch: list[ToRecord]) -> list[Recorded]:
+        batch = _as_customers(ledger, batch)
         groups = _groups(ledger, experiment, batch)
         left, ghosts = _held_back(ledger, studies_at, [_grouped(item, groups) for item in batch])
         decided = _with_codes(ledger, left)
@@ -183,6 +187,24 @@ def recorder(
         ]
 
     return commit
+
+
+def _as_customers(ledger: LedgerPort, batch: list[ToRecord]) -> list[ToRecord]:
+    """The batch with visitors who turned out to be one customer in that customer's place: one person, one group.
+
+    What they are shown stays what was made for a visitor.
+    """
+    visitors = {item.decision.unit_id for item in batch if item.anonymous and item.decision}
+    known = customers_of(ledger.engine, sorted(visitors)) if visitors else {}
+    if not known:
+        return batch
+    strata = {item.decision.unit_id: item.stratum for item in batch if item.decision and not item.anonymous}
+    merged = list(batch)
+    for place, item in enumerate(batch):
+        if item.anonymous and item.decision and (customer := known.get(item.decision.unit_id)):
+            decision = replace(item.decision, unit_id=customer)
+            merged[place] = replace(item, decision=decision, stratum=strata.get(customer))
+    return merged
 
 
 def _grouped(item: ToRecord, groups: dict[str, str]) -> ToRecord:

@@ -123,7 +123,7 @@ class Ledger:
             fresh = [event for name, event in first.items() if name in new]
             orders = [schema.order_row(event.order) for event in fresh if event.order is not None]
             queries.add(connection, schema.orders, orders)
-            queries.add(connection, schema.identities, identities.links(fresh))
+            queries.add(connection, schema.identities, identities.links(connection, fresh))
         duplicates = queries.repeated([event.event_id for event in events], new)
         return len(events) - len(duplicates), len(duplicates), duplicates
 
