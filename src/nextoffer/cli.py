@@ -375,7 +375,7 @@ def measure(
     """What the offers caused (treated minus holdout, with intervals), and how the shop does."""
     from nextoffer.measurement.render import sheet_rendered
     from nextoffer.measurement.report import page, render, to_json
-    from nextoffer.pipeline import as_of_moment, asked_filter, asked_preset, measure_shop, plan_shop
+    from nextoffer.pipeline import as_of_moment, asked_filter, asked_preset, measure_shop, past, plan_shop
     from nextoffer.tracking.ledger import open_ledger
 
     settings = _settings(context)
@@ -387,8 +387,11 @@ def measure(
         return _print_json(told) if json else _print(sheet_rendered(sheet, settings.currency, language))
     first = as_of_moment(settings, _day(start), now) if start else None
     part, preset = asked_filter(segment, kind, category), asked_preset(against)
+    end = past(_as_of(settings, until), now)
     with _progress() as progress, _closing(open_ledger(settings.store)) as ledger:
-        result = measure_shop(settings, ledger, first, _as_of(settings, until), progress, part, preset)
+        result = measure_shop(settings, ledger, first, end, progress, part, preset)
+    for warning in result.warnings:
+        _say(f"Note: {warning}.")
     if html is not None:
         _write(html, page(result, language, now.astimezone(settings.zone)))
         _say(f"Report written to {html}")

@@ -19,7 +19,7 @@ from nextoffer.api.problems import RefusedError
 from nextoffer.api.security import Keys, authenticate
 from nextoffer.config import Kind, Segment, Settings
 from nextoffer.errors import MeasurementError
-from nextoffer.pipeline import as_of_moment, asked_filter, measure_shop
+from nextoffer.pipeline import as_of_moment, asked_filter, measure_shop, past
 from nextoffer.tracking.ledger import Ledger
 
 KEPT: Final = timedelta(minutes=15)
@@ -95,7 +95,11 @@ class MeasureRoutes:
         query = MeasurementQuery.model_validate(pairs)
         start = None if query.from_ is None else as_of_moment(self._settings, query.from_, now)
         asked = Asked(
-            start, as_of_moment(self._settings, query.until, now), query.segment, query.kind, query.category
+            start,
+            past(as_of_moment(self._settings, query.until, now), now),
+            query.segment,
+            query.kind,
+            query.category,
         )
         async with self._turn:  # who waits here finds the answer made
             made, body = self._kept.get(asked, (None, b""))

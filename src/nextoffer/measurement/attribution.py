@@ -72,12 +72,14 @@ class Attributed:
     rows : by kind and campaign
     programme : the loyalty programme's own costs
     n_open_orders : orders whose last touch has a window that is still open: not counted yet
+    of_category : orders are those of one category, costs are all
     """
 
     rows: tuple[Touched, ...]
     contacts: int
     programme: int
     n_open_orders: int
+    of_category: bool = False
 
     @property
     def n_orders(self) -> int:
@@ -111,12 +113,14 @@ class Attributed:
 
     @property
     def roi_percent(self) -> float | None:
-        """(revenue − cost) / cost × 100; None if nothing was spent."""
-        return roi_percent(self.revenue, self.cost)
+        """(revenue − cost) / cost × 100; None if nothing was spent, and for a category: costs belong to none."""
+        return None if self.of_category else roi_percent(self.revenue, self.cost)
 
     @property
     def note(self) -> Said | None:
         """Why there is no ROI."""
+        if self.of_category:
+            return said("what offers cost belongs to no category, so a return on it cannot be said")
         return None if self.cost else said("no cost is known, so a return on it cannot be said")
 
     @property
@@ -194,7 +198,7 @@ def attributed(
     rows = tuple(_touched(row, records.costs, records.currency) for row in records.rows(_ROWS, asked))
     (n_open,) = records.row("SELECT COUNT(*) FROM touches WHERE open")
     contacts = records.costs.of_contacts(sum(row.n_contacts for row in rows), records.currency)
-    return Attributed(rows, contacts, programme, n_open)
+    return Attributed(rows, contacts, programme, n_open, category is not None)
 
 
 def _touched(row: tuple[Any, ...], costs: Costs, currency: str) -> Touched:

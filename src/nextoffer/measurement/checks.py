@@ -25,7 +25,7 @@ from scipy.special import bdtr, bdtrc, chdtrc
 from nextoffer.domain.arrays import Ints
 from nextoffer.measurement.outcomes import OF_EXPERIMENT, Look, Observed
 from nextoffer.measurement.records import Records
-from nextoffer.texts import Said, said
+from nextoffer.texts import Said, said, said_many
 
 RATIO_P = 0.001  # a split this unlikely means the groups were not drawn, or not logged, as configured
 CONTAMINATED = 0.01  # share of the holdout that may have met an offer
@@ -171,10 +171,12 @@ def _percent(share: float) -> Said:
 def _altered(n_altered: int) -> Said | None:
     if n_altered == 0:
         return None
-    return said(
-        "{n} assignments are not what was drawn: the ledger was changed by hand, or by another configuration. "
-        "Restore it, or raise the version.",
-        n=n_altered,
+    return said_many(
+        "{n} assignment is not what was drawn: the ledger was changed by hand, or the configuration without a new "
+        "version. Restore it, or raise the version.",
+        "{n} assignments are not what was drawn: the ledger was changed by hand, or the configuration without a new "
+        "version. Restore it, or raise the version.",
+        n_altered,
     )
 
 

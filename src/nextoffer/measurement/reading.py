@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from nextoffer.measurement import cells
+from nextoffer.measurement.effect import ALPHA
+from nextoffer.texts import text
 
 Document = Mapping[str, Any]
 Tone = Literal["win", "loss", "unknown", "blocked", "more", "less", "counted"]
@@ -43,6 +45,12 @@ def in_order(effects: Mapping[str, Document]) -> list[tuple[str, Document]]:
 def parts(readout: Document, family: str) -> list[Document]:
     """The parts of a family that were measured."""
     return [part for part in readout.get(family) or () if part.get("effect")]
+
+
+def interval_heading(effects: Mapping[str, Document]) -> str:
+    """What the intervals of effects are called: at a planned look they are wider than 95 %."""
+    alike = all(abs(effect.get("alpha", ALPHA) - ALPHA) < 1e-9 for effect in effects.values())
+    return text("95 % interval") if alike else text("interval")
 
 
 def part_q(part: Document) -> float | None:

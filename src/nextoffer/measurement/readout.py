@@ -18,7 +18,7 @@ from nextoffer.measurement.kpi import Filter, roi_incremental
 from nextoffer.measurement.looks import Anytime
 from nextoffer.measurement.outcomes import OF_A_CATEGORY, Look, Observed, observe
 from nextoffer.measurement.records import Records
-from nextoffer.texts import Said, said
+from nextoffer.texts import Said, listed, said
 
 METRICS = (
     "profit",
@@ -197,7 +197,7 @@ def _unlike(kinds: tuple[str, ...]) -> Said:
     """Why some kinds are left out."""
     return said(
         "of those offered {kinds} on their first day another share is held out than was drawn: not compared",
-        kinds=", ".join(said(kind_name(kind)) for kind in kinds),
+        kinds=listed([kind_name(kind) for kind in kinds]),
     )
 
 

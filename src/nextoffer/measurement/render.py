@@ -106,7 +106,7 @@ def _caused(readout: Document, currency: str, language: str, full: bool) -> Iter
 def _effects(
     title: str, effects: Mapping[str, Document], currency: str, language: str, full: bool
 ) -> RenderableType:
-    head = [text("verdict"), text("difference"), text("95 % interval"), text("p")]
+    head = [text("verdict"), text("difference"), reading.interval_heading(effects), text("p")]
     head += [text("in %"), text("treated"), text("holdout")] if full else []
     rows = [
         (

@@ -19,6 +19,7 @@ from nextoffer.measurement.readout import Readout, read_out
 from nextoffer.measurement.records import Records
 from nextoffer.measurement.sheet import Sheet
 from nextoffer.measurement.tables import Asked, sheets_of
+from nextoffer.texts import Said
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,6 +38,7 @@ class Measurement:
     readouts: tuple[Readout, ...]
     participation: Participation
     sheets: tuple[Sheet, ...]
+    warnings: tuple[Said, ...] = ()
 
     @property
     def main(self) -> Readout:
@@ -95,6 +97,7 @@ def to_json(measurement: Measurement) -> dict[str, Any]:
         "currency": m.currency,
         "filter": {part.name: getattr(m.filter, part.name) for part in fields(m.filter)},
         "experiments": [main, *(_readout_json(each, m.currency) for each in m.readouts[1:])],
+        "warnings": list(m.warnings),
         "participation": _participation_json(m.participation),
         "kpis": _kpis_json(tables),
         "tables": tables,
@@ -138,7 +141,8 @@ def _readout_json(readout: Readout, currency: str) -> dict[str, Any]:
         "second_opinion": None if caused.second_opinion is None else _plain(caused.second_opinion),
         "attributed": _attributed_json(readout.attributed, currency),
         "naive": readout.naive,
-        "roi": _plain(readout.roi),
+        "roi": _plain(readout.roi)
+        | {"cost": None if readout.roi.cost is None else to_wire(readout.roi.cost, currency)},
     }
 
 

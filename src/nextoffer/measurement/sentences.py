@@ -57,7 +57,7 @@ def verdict(readout: Document, currency: str, language: str) -> Verdict:
         return Verdict("blocked", say(language, "No answer"), _sentence(cells.words(blocked, language)))
     found = reading.decisive(readout)
     if found is None:
-        return Verdict("unknown", say(language, "Not yet known"), say(language, "Nothing was measured yet."))
+        return Verdict("unknown", say(language, "Not yet known"), _nothing_yet(readout, language))
     name, effect = found
     figures = money_sentence(name, effect, currency, language)
     told = effect.get("verdict")
@@ -98,6 +98,18 @@ _WORDS = {
     "too few buyers": text("too few buyers"),
 }
 _COST_WORDS = {"win": text("more"), "loss": text("less")}
+
+
+def _nothing_yet(readout: Document, language: str) -> str:
+    """Why there is no figure at all."""
+    days = readout.get("window_days")
+    if not days or not (readout.get("excluded") or {}).get("still_open"):
+        return say(language, "Nothing was measured yet.")
+    waiting = text(
+        "The window of {days} days is still open for those assigned so far: measure again when it is over."
+    )
+    return say(language, waiting, days=days)
+
 
 _SO_FAR = {"win": text("More so far, not settled"), "loss": text("Less so far, not settled")}
 _NOT_SETTLED = text(
@@ -225,6 +237,10 @@ def limits(readout: Document, currency: str, language: str) -> Iterator[str]:
             "Spend before the experiment steadied the comparison (theta {theta}): variance cut by {cut}.",
             theta=number_text(language, effect["theta"], 3),
             cut=percent_text(language, effect.get("variance_cut") or 0.0, 0),
+        )
+        yield say(
+            language,
+            "Differences are what the past does not explain; the column in % and the means compare spend as it is.",
         )
     if effect.get("alpha", ALPHA) < ALPHA:
         yield say(

@@ -104,9 +104,9 @@ def _extra(asked: Asked, main: Readout, currency: str) -> dict[str, int]:
     put_down, profit = main.attributed, main.effect("profit")
     extra = {
         "programme_cost": put_down.cost if main.roi.cost is None else main.roi.cost,
-        "attributed_cost": put_down.cost,
-        "attributed_net": put_down.revenue - put_down.cost,
     }
+    if not put_down.of_category:
+        extra |= {"attributed_cost": put_down.cost, "attributed_net": put_down.revenue - put_down.cost}
     if profit is not None and profit.difference is not None:
         caused = round(profit.difference * profit.treated.n * 10 ** minor_digits(currency))
         extra["incremental_profit"] = caused - asked.programme
@@ -122,9 +122,9 @@ def _caused(main: Readout, currency: str) -> dict[str, tuple[float, float | None
         "average_order": "average_order",
     }
     found = {}
-    for name, kpi in names.items():
-        effect = main.effect(name)
+    for name, kpi in {**names, "conversion": "conversion"}.items():
+        effect, scale = main.effect(name), 1 if name == "conversion" else unit
         if effect is not None and effect.difference is not None:
-            ends = (None if end is None else end * unit for end in (effect.low, effect.high))
-            found[kpi] = (effect.difference * unit, *ends)
+            low, high = (None if end is None else end * scale for end in (effect.low, effect.high))
+            found[kpi] = (effect.difference * scale, low, high)
     return found

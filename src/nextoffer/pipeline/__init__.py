@@ -25,7 +25,7 @@ from nextoffer.pipeline.analysis import (
 from nextoffer.pipeline.campaign import ExportReport, export, export_all
 from nextoffer.pipeline.nightly import TrainReport, check, run_backtest, train
 from nextoffer.pipeline.planning import plan_shop
-from nextoffer.pipeline.proof import asked_filter, asked_preset, measure_shop, record
+from nextoffer.pipeline.proof import asked_filter, asked_preset, measure_shop, past, record
 from nextoffer.pipeline.workspace import as_of_moment
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "export_all",
     "measure_shop",
     "open_shop",
+    "past",
     "plan_shop",
     "recommend_all",
     "recommend_one",

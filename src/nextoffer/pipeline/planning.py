@@ -25,7 +25,7 @@ from nextoffer.pipeline.campaign import campaign_of
 from nextoffer.pipeline.workspace import Progress, quiet, workspace
 from nextoffer.plugins import open_source
 from nextoffer.sources.load import load_history
-from nextoffer.texts import Said, said, text
+from nextoffer.texts import Said, listed, said, text
 from nextoffer.tracking.experiments import studies_of, takes_part
 from nextoffer.tracking.holdout import groups
 
@@ -156,13 +156,13 @@ def _sheet(name: str, days: int, plans: dict[str, Plan], currency: str, kinds: S
                 n=first.n_lacking,
             )
         )
-    if first.small_holdout:
+    if first.small_holdout and first.holdout_share < first.best_share:
         notes.append(said("Small holdout: what is found is rough. A larger holdout_share finds more."))
     if kinds:
         notes.append(
             said(
                 "Only those about to be offered {kinds} will take part: fewer customers, who find less.",
-                kinds=", ".join(said(kind_name(kind)) for kind in kinds),
+                kinds=listed([kind_name(kind) for kind in kinds]),
             )
         )
     rows = tuple(_row(metric, each, currency) for metric, each in plans.items())

@@ -33,7 +33,7 @@ from nextoffer.measurement.tables import Asked
 from nextoffer.pipeline.workspace import Progress, as_of_moment, quiet, workspace
 from nextoffer.plugins import open_source
 from nextoffer.sources.load import load_history
-from nextoffer.texts import Said, said
+from nextoffer.texts import Said, listed, said
 from nextoffer.tracking.allocation import altered
 from nextoffer.tracking.experiments import Study
 from nextoffer.tracking.ledger import Ledger
@@ -59,6 +59,8 @@ def asked_filter(segment: str | None, kind: str | None, category: str | None) ->
     ------
     RequestError : there is no such segment or kind
     """
+    if category is not None and not category.strip():
+        raise RequestError("the category is empty: give a path as in Food > Tea", field="category")
     for name, word, known in (("segment", segment, SEGMENTS), ("kind", kind, KINDS)):
         if word is not None and word not in known:
             raise RequestError(
@@ -82,6 +84,21 @@ def asked_preset(word: str) -> Preset:
     raise RequestError(
         f"--against {word!r}{nearest(word, known) or '.'} There are: {', '.join(known)}", field="against"
     )
+
+
+def past(end: datetime, now: datetime) -> datetime:
+    """The end of what is measured.
+
+    Raises
+    ------
+    RequestError : it has not come yet: its windows would pass for closed
+    """
+    if end > now:
+        raise RequestError(
+            f"until {end:%Y-%m-%d} lies in the future: give a day until today, the first that does not count",
+            field="until",
+        )
+    return end
 
 
 def measure_shop(
@@ -116,12 +133,48 @@ def measure_shop(
         history = load_history(settings, folder / "history", progress, open_source)
         progress("measure")
         with _records(settings, ledger, history, drawn, end, folder) as records:
-            return measure(
+            _known_category(records, filter.category)
+            measured = measure(
                 records,
                 questions,
                 Asked.of(settings, window, filter, preset),
                 n_permutations=n_permutations or settings.measurement.permutations,
             )
+    return replace(measured, warnings=_stale(settings, history, ledger, end))
+
+
+def _known_category(records: Records, category: str | None) -> None:
+    """Refuse a category that no product is in: nothing was bought in it, whatever was offered."""
+    if category is None:
+        return
+    known = [
+        path for (path,) in records.rows("SELECT DISTINCT category FROM given_catalogue WHERE category <> ''")
+    ]
+    parts = [" > ".join(part.strip() for part in path.split(">")) for path in known]
+    paths = {
+        " > ".join(path.split(" > ")[:depth]) for path in parts for depth in range(1, path.count(">") + 2)
+    }
+    asked = " > ".join(part.strip() for part in category.split(">"))
+    if asked not in paths:
+        raise RequestError(
+            f"no product is in the category {category!r}{nearest(asked, paths) or '.'}", field="category"
+        )
+
+
+def _stale(settings: Settings, history: History, ledger: Ledger, end: datetime) -> tuple[Said, ...]:
+    """That the orders end long before the days asked about."""
+    live = pc.max(ledger.orders(only=("at",))["at"]).as_py()
+    newest = max(history.last_order_at, *([] if live is None else [live.replace(tzinfo=UTC)]))
+    if end - newest <= timedelta(days=7):
+        return ()
+    return (
+        said(
+            "the newest order is of {newest}, {days} days before {end}: the days between count as days without orders",
+            newest=f"{newest.astimezone(settings.zone):%Y-%m-%d}",
+            days=(end - newest).days,
+            end=f"{end.astimezone(settings.zone):%Y-%m-%d}",
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -227,11 +280,13 @@ def _windows(settings: Settings) -> dict[str, int]:
 
 def _what(trial: Trial) -> Said:
     """What a trial keeps back, in words."""
-    kinds = ", ".join(said(kind_name(kind)) for kind in trial.kinds)
     campaigns = ", ".join(trial.campaigns)
-    if kinds and campaigns:
+    if not trial.kinds:
+        return said("{what} alone", what=campaigns)
+    kinds = listed([kind_name(kind) for kind in trial.kinds])
+    if campaigns:
         return said("{kinds} in {campaigns}", kinds=kinds, campaigns=campaigns)
-    return said("{what} alone", what=kinds or campaigns)
+    return said("{what} alone", what=kinds)
 
 
 @contextmanager

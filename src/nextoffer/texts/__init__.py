@@ -5,7 +5,7 @@ To add a language: its name in LANGUAGES, its catalogue beside `ru.po`; tests/te
 
 from nextoffer.texts.catalogue import LANGUAGES, catalogue, language_of, text, texts
 from nextoffer.texts.figures import date_text, money_text, number_text, percent_text, warm_up
-from nextoffer.texts.sentences import Said, in_language, said, said_many, say, say_many
+from nextoffer.texts.sentences import Said, in_language, listed, said, said_many, say, say_many
 
 __all__ = [
     "LANGUAGES",
@@ -14,6 +14,7 @@ __all__ = [
     "date_text",
     "in_language",
     "language_of",
+    "listed",
     "money_text",
     "number_text",
     "percent_text",

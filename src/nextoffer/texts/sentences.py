@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -45,6 +45,14 @@ def said(message: str, /, **facts: Any) -> Said:
 def said_many(one: str, many: str, n: int, /, **facts: Any) -> Said:
     """An English text about {n} of something, to be said in the reader's language later."""
     return _said(one, many, {"n": n, **facts})
+
+
+def listed(words: Sequence[str]) -> Said:
+    """English words, one or more, as a list that can be said in another language, word by word."""
+    told = said(words[0])
+    for word in words[1:]:
+        told = said("{words}, {word}", words=told, word=said(word))
+    return told
 
 
 def in_language(message: str, language: str) -> str:

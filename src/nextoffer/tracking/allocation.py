@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from nextoffer.domain.arrays import Bools, Ints, Strings, place_in_run
 from nextoffer.tracking.experiments import Study
 from nextoffer.tracking.holdout import Drawn, groups, hash_bits, hash_share, seed_of
-from nextoffer.tracking.schema import HOLDOUT, to_micros
+from nextoffer.tracking.schema import HOLDOUT, TREATED, to_micros
 
 _WHOLE = 10**9  # shares are counted in billionths: sums of integers are exact
 _STEPS = 10_000  # of hash_share
@@ -54,7 +54,10 @@ def altered(assignments: pa.Table, experiment: Drawn) -> int:
         was = _exactly(experiment, units, assignments["stratum"], moments)
     else:
         was = groups(experiment, units)
-    return int(np.count_nonzero(held_out != was))
+    known = np.asarray(
+        pc.is_in(assignments["group"], value_set=pa.array([TREATED, HOLDOUT])).to_numpy(), dtype=bool
+    )
+    return int(np.count_nonzero((held_out != was) | ~known))
 
 
 def _exactly(experiment: Drawn, units: Strings, strata: pa.Array | pa.ChunkedArray, moments: Ints) -> Bools:

@@ -10,6 +10,7 @@ from nextoffer.measurement.kpi.registry import KPIS, Kpi, as_cell
 from nextoffer.measurement.sheet import Cell, Column, Sheet
 from nextoffer.texts import Said, said, text
 
+UNCHANGED = 0.0005  # a relative change that reads 0.0 %
 _COLUMNS = (
     Column("kpi", text("KPI"), "key"),
     Column("heading", text("KPI")),
@@ -60,7 +61,7 @@ def trend(now: Fraction | float | None, before: Fraction | float | None, better:
     """Which way it went, in a word; and whether that is good, where more (or less) is better."""
     if now is None or before is None:
         return None
-    if now == before:
+    if now == before or (before != 0 and abs(change(now, before) or 0) < UNCHANGED):
         return said("unchanged")
     if before == 0:
         return said("new")

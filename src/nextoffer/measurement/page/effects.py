@@ -44,7 +44,7 @@ def triggered(readout: Document, currency: str, language: str) -> Html | None:
 def _effects_table(effects: Mapping[str, Document], currency: str, language: str) -> Html:
     head = (
         text("difference"),
-        text("95 % interval"),
+        reading.interval_heading(effects),
         text("in %"),
         text("p"),
         text("treated"),

@@ -15,7 +15,7 @@ from nextoffer.texts import number_text, percent_text, say, text
 _CHECKS = {
     "n_treated": text("Assigned to offers"),
     "n_holdout": text("Held out"),
-    "n_exposed_treated": text("Treated who met an offer"),
+    "n_exposed_treated": text("Treated who met an offer, or from whom another experiment held it back"),
     "n_exposed_holdout": text("Held out who would have met one"),
     "n_contaminated": text("Held out who met an offer all the same (contamination)"),
     "n_crossed": text("In the other group as a visitor"),

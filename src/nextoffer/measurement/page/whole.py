@@ -36,7 +36,8 @@ class _Thrift:
 _STEPS = (
     _Thrift(rows=60, sheets_drawn=True, drawn=12, whole=99, told=99),
     _Thrift(rows=40, sheets_drawn=True, drawn=4, whole=99, told=99),
-    _Thrift(rows=30, sheets_drawn=False, drawn=1, whole=3, told=99),
+    _Thrift(rows=20, sheets_drawn=True, drawn=2, whole=4, told=99),
+    _Thrift(rows=15, sheets_drawn=False, drawn=1, whole=3, told=99),
     _Thrift(rows=12, sheets_drawn=False, drawn=0, whole=1, told=8),
     _Thrift(rows=3, sheets_drawn=False, drawn=0, whole=0, told=0),
 )
