@@ -164,7 +164,7 @@ def _known_category(records: Records, category: str | None) -> None:
 def _stale(settings: Settings, history: History, ledger: Ledger, end: datetime) -> tuple[Said, ...]:
     """That the orders end long before the days asked about."""
     live = pc.max(ledger.orders(only=("at",))["at"]).as_py()
-    newest = max(history.last_order_at, *([] if live is None else [live.replace(tzinfo=UTC)]))
+    newest = history.last_order_at if live is None else max(history.last_order_at, live.replace(tzinfo=UTC))
     if end - newest <= timedelta(days=7):
         return ()
     return (
