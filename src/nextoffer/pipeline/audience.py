@@ -171,7 +171,7 @@ def left_out(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contacts:
-    """Messages customers were sent before this run, (n,) each: by all campaigns and channels on its day and in the
+    """Messages customers were sent before this run, or would have been if held out, (n,) each: by all campaigns and channels on its day and in the
     seven days ending with it; and who has had all they may have of this campaign."""
 
     today: Ints
@@ -180,7 +180,7 @@ class Contacts:
 
 
 def contacts_of(run: Run, ledger: Ledger, ids: Sequence[str]) -> Contacts:
-    """What these customers were sent before."""
+    """What these customers were sent before, or would have been if held out."""
     most, zone = run.campaign.max_per_customer, run.shop.settings.zone
     today, week = ledger.contacts(ids, run.now, zone, except_run=(run.name, run.run_on))
     had_all = np.zeros(len(ids), dtype=bool)
