@@ -24,16 +24,10 @@ from tests.measurement.tables import (
     shop_lines,
 )
 
-from nextoffer.measurement.attribution import (
-    Attributed,
-    Touched,
-    attributed,
-    attribution_sheet,
-    naive_difference,
-    reach_sheet,
-)
+from nextoffer.measurement.attribution import Attributed, Touched, attributed, naive_difference
 from nextoffer.measurement.costs import Costs
 from nextoffer.measurement.outcomes import Look, observe
+from nextoffer.measurement.reach import attribution_sheet, reach_sheet
 
 LENGTH = 28
 KINDS = {"for_you": 14, "win_back": 20}  # the second set by the shop

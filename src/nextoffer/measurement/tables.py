@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 from nextoffer.config import ProgrammeTerms, Settings
 from nextoffer.domain.money import minor_digits, to_minor
-from nextoffer.measurement.attribution import attribution_sheet, reach_sheet
 from nextoffer.measurement.kpi import Filter, Preset, Terms, Window, compared, count
 from nextoffer.measurement.kpi.cohorts import cohorts
 from nextoffer.measurement.kpi.joining import joining
@@ -17,6 +16,7 @@ from nextoffer.measurement.kpi.periods import periods
 from nextoffer.measurement.kpi.rewards import campaigns, programmes, reward_types
 from nextoffer.measurement.kpi.segments import segments, targets
 from nextoffer.measurement.kpi.surveys import answers, answers_by_month
+from nextoffer.measurement.reach import attribution_sheet, reach_sheet
 from nextoffer.measurement.readout import Readout
 from nextoffer.measurement.records import Records
 from nextoffer.measurement.sheet import Sheet
