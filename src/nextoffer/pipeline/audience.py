@@ -171,8 +171,8 @@ def left_out(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contacts:
-    """Messages customers were sent before this run, or would have been if held out, (n,) each: by all campaigns and channels on its day and in the
-    seven days ending with it; and who has had all they may have of this campaign."""
+    """Messages before this run that customers were sent, or would have been if held out, (n,) each: by all campaigns
+    and channels on its day and in the seven days ending with it; and who has had all they may have of this campaign."""
 
     today: Ints
     week: Ints
