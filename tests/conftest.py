@@ -30,7 +30,7 @@ from nextoffer.simulation.shop import Shop
 from nextoffer.sources.load import load_history
 
 # No test asserts how long it takes: a busy machine is no fault of the code.
-hypothesis.settings.register_profile("any-machine", deadline=None)
+hypothesis.settings.register_profile("any-machine", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("any-machine")
 
 HORIZON = timedelta(days=28)

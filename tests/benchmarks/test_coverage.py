@@ -108,7 +108,8 @@ def test_a_fifth_of_the_units_is_held_out_alike_for_both_of_a_household() -> Non
     assert (assigned("two", units, "C") != by_customer).any()
 
 
-@pytest.mark.parametrize("world", [pytest.param("past policy", marks=pytest.mark.slow), "pairs"])
+@pytest.mark.slow
+@pytest.mark.parametrize("world", ["past policy", "pairs"])
 def test_how_seeds_are_shared_out_among_processes_changes_nothing(world: str) -> None:
     def figures(found: list[Any]) -> list[Any]:
         return [(one.luck, one.readings, one.changed) for one in found]
