@@ -69,8 +69,8 @@ def main() -> int:
             "holdout_share": HOLDOUT_SHARE,
             "permutations": N_PERMUTATIONS,
             "looks": figures,
-            "orders_changed_without_effect": changed,
-            "gates": passed,
+            "orders_changed_without_effect": int(changed),
+            "gates": {gate: bool(good) for gate, good in passed.items()},
             "cpu_seconds": round(seconds, 1),
         }
     )
