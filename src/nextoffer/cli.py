@@ -538,17 +538,6 @@ def _keep_rejects(settings: Settings, history: Any) -> str | None:
     return str(kept)
 
 
-def _html(renderable: Any) -> str:
-    """A rich report as one HTML page without scripts."""
-    from io import StringIO
-
-    from rich.console import Console
-
-    console = Console(record=True, width=100, file=StringIO(), force_terminal=True)
-    console.print(renderable)
-    return console.export_html(inline_styles=True)
-
-
 def _write(path: Path, text: str) -> None:
     from nextoffer.errors import ConfigError
 
